@@ -1,0 +1,223 @@
+"""What the parent and the engine say to each other: one JSON object a line, over the child's stdin and stdout.
+
+The pipe is the only way in which the user's text moves between the processes: never a file, never an argument.
+This module knows nothing of models, HTTP or the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from dittod.types import Demonstration, FinishReason, Message, Verdict
+
+# --- parent to engine -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """Where the engine finds an adapter. The id is the hash of its content: the key of every cache."""
+
+    id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. The defaults are OpenAI's: the model's own distribution, uncut."""
+
+    temperature: float = 1.0  # 0: always the likeliest token
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])  # token id → nats added
+    seed: int | None = None
+    max_tokens: int | None = None  # None: up to the model's context
+    stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
+    logprobs: int | None = None  # how many alternatives to report per token; None: no log-probs at all
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Answer one request. Exactly one of `messages`, `prompt` and `prompt_token_ids` is given."""
+
+    id: str
+    adapter: AdapterRef | None  # None: the base model
+    sampling: Sampling
+    messages: tuple[Message, ...] | None = None  # put through the model's chat template
+    prompt: str | None = None  # continued as it stands
+    prompt_token_ids: tuple[int, ...] | None = None
+    n: int = 1  # how many answers
+    op: Literal["generate"] = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for this request any more."""
+
+    id: str
+    op: Literal["cancel"] = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Run one DITTO update, or go on with it from the checkpoints in `directory`."""
+
+    id: str  # of the Run
+    directory: str  # the run's own folder, private: checkpoints are kept in it
+    adapters_directory: str  # the candidate is written here, named by its content's hash
+    preset: str
+    seed: int
+    demonstrations: tuple[Demonstration, ...]
+    held_out: tuple[Demonstration, ...]
+    served: AdapterRef | None
+    overrides: Mapping[str, float] = field(default_factory=dict[str, float])  # of the preset's numbers, by name
+    op: Literal["update"] = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class StopUpdate:
+    """Checkpoint and leave the running update alone until it is sent again."""
+
+    op: Literal["stop_update"] = "stop_update"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """End the process."""
+
+    op: Literal["shutdown"] = "shutdown"
+
+
+Command = Generate | Cancel | Update | StopUpdate | Shutdown
+
+# --- engine to parent -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The base model is loaded."""
+
+    base_model: str
+    base_revision: str
+    template_sha256: str
+    context_tokens: int
+    memory_bytes: int  # resident memory of the process, plus what it holds on the GPU
+    event: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One generated token with its log-probability (nats, under the model at temperature 1)."""
+
+    token: str
+    token_id: int
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of answer `index`: text that is certain to be part of it."""
+
+    id: str
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    event: Literal["delta"] = "delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Answer `index` has ended."""
+
+    id: str
+    index: int
+    finish_reason: FinishReason
+    event: Literal["finished"] = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All answers of the request have ended."""
+
+    id: str
+    prompt_tokens: int
+    completion_tokens: int  # of all answers together
+    event: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request or the update could not be done. `status` 400: it was asked wrongly; 500: it went wrong here."""
+
+    id: str
+    title: str
+    hint: str
+    status: int
+    param: str | None = None
+    code: str | None = None
+    event: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the update is. `figures` holds numbers only: log-probs, margin, loss."""
+
+    id: str
+    phase: str  # supervised, reference, sampling, dpo, saving, gate
+    done: int
+    of: int
+    iteration: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    event: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The update ended; its candidate lies on disk with the gate's verdict."""
+
+    id: str
+    adapter: AdapterRef
+    verdict: Verdict
+    event: Literal["updated"] = "updated"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The update is left alone; its last checkpoint is on disk."""
+
+    id: str
+    event: Literal["stopped"] = "stopped"
+
+
+Event = Ready | Delta | Finished | Done | Failed | Progress | Updated | Stopped
+
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="op")])
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def encode_command(command: Command) -> bytes:
+    """One line, with its end."""
+    return _COMMANDS.dump_json(command) + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """The command in a line. Raises pydantic's ValidationError: the other side speaks another version."""
+    return _COMMANDS.validate_json(line)
+
+
+def encode_event(event: Event) -> bytes:
+    """One line, with its end."""
+    return _EVENTS.dump_json(event) + b"\n"
+
+
+def decode_event(line: bytes) -> Event:
+    """The event in a line. Raises pydantic's ValidationError: the other side speaks another version."""
+    return _EVENTS.validate_json(line)

@@ -1,0 +1,65 @@
+"""The errors a user can meet: what happened, with the value seen, and what to do about it.
+
+    DittodError
+    ├── SettingsError      a setting, flag or environment variable cannot be used
+    ├── FileSetAside       one watched file cannot become demonstrations; the daemon goes on
+    ├── NotFound           a profile, adapter, run or demonstration that does not exist
+    ├── ModelError         the base model or an adapter cannot be loaded or used
+    ├── RequestError       a request that this model cannot serve as it was asked
+    ├── TooFewDemonstrations  there is not enough of the user's writing to learn from
+    ├── EngineUnavailable  the engine died, is starting, or refuses work; try again later
+    └── AlreadyRunning     another dittod holds this home
+
+Each is translated once per border: the CLI prints title and hint to stderr, the service makes OpenAI's error object,
+the daemon logs and stores it. Neither field may ever hold the user's text.
+"""
+
+
+class DittodError(Exception):
+    """Something the user can act on. `title` says what happened, `hint` what to do."""
+
+    def __init__(self, title: str, hint: str = "") -> None:
+        super().__init__(title)
+        self.title = title
+        self.hint = hint
+
+
+class SettingsError(DittodError):
+    """A setting cannot be used."""
+
+
+class FileSetAside(DittodError):
+    """This file is left alone, with the reason; every other file goes on."""
+
+
+class NotFound(DittodError):
+    """The named thing does not exist."""
+
+
+class ModelError(DittodError):
+    """The base model or an adapter cannot be loaded or used."""
+
+
+class RequestError(DittodError):
+    """A request that cannot be served as asked. `param` names the offending parameter in OpenAI's terms."""
+
+    def __init__(self, title: str, hint: str = "", *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(title, hint)
+        self.param = param
+        self.code = code
+
+
+class TooFewDemonstrations(DittodError):
+    """An update was asked for, but there is too little to learn from."""
+
+
+class EngineUnavailable(DittodError):
+    """The engine cannot answer now. `retry_after_seconds` is when to try again."""
+
+    def __init__(self, title: str, hint: str = "", *, retry_after_seconds: float = 2.0) -> None:
+        super().__init__(title, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AlreadyRunning(DittodError):
+    """Another process holds the lock of this home."""

@@ -1,0 +1,177 @@
+"""The base model: loaded once, frozen, quantised if asked, with what is needed to talk to it.
+
+Knows Hugging Face's formats and bitsandbytes' traps; knows nothing of adapters, requests or learning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from dittod.errors import ModelError
+from dittod.starter import starter_path
+from dittod.types import Message
+
+Quantisation = Literal["none", "nf4"]
+
+STARTER = "starter"  # the name of the embedded model
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The untouched weights with their tokenizer. There is one of it in the engine, and nobody trains it."""
+
+    name: str  # as the user gave it: 'starter', a hub id or a folder
+    revision: str  # the hub's commit, or a hash of the weight files' names, sizes and heads
+    quantisation: Quantisation
+    model: Any  # PreTrainedModel in eval mode, every parameter frozen
+    tokenizer: Any  # PreTrainedTokenizerBase
+    device: torch.device
+    dtype: torch.dtype  # of the computation
+    context_tokens: int
+    end_of_turn_id: int  # the token that the chat template puts after an answer: trained, and ends sampling
+    stop_token_ids: frozenset[int]  # every token that ends an answer
+    template_sha256: str
+
+
+def load_base(name: str = STARTER, *, quantisation: Quantisation = "none", device: str | None = None) -> BaseModel:
+    """Load a causal model by folder or hub id. Raises ModelError, saying what is missing and what to do."""
+    source = str(starter_path()) if name == STARTER else name
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = compute_dtype(place)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=dtype,
+            device_map={"": place},
+            quantization_config=_nf4_config(dtype) if quantisation == "nf4" else None,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"base model {name!r} could not be loaded: {_first_line(error)}",
+            "give base_model a folder with a causal model in safetensors, a hub id that was downloaded, or 'starter'",
+        ) from error
+    model.eval().requires_grad_(False)
+    _keep_4bit_layers_differentiable(model)
+    stops = _stop_token_ids(model, tokenizer)
+    return BaseModel(
+        name=name,
+        revision=_revision(source, config),
+        quantisation=quantisation,
+        model=model,
+        tokenizer=tokenizer,
+        device=place,
+        dtype=dtype,
+        context_tokens=int(getattr(config.get_text_config(), "max_position_embeddings", 2048)),
+        end_of_turn_id=_end_of_turn_id(tokenizer, stops),
+        stop_token_ids=stops,
+        template_sha256=hashlib.sha256((tokenizer.chat_template or "").encode()).hexdigest(),
+    )
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it, else fp32: emulated bf16 ran 4 times slower than fp32 on AVX2."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def encode_chat(base: BaseModel, messages: list[Message] | tuple[Message, ...]) -> list[int]:
+    """Token ids of a conversation up to where the assistant's next answer begins, with exactly one BOS."""
+    if base.tokenizer.chat_template is None:
+        return encode_text(base, "\n\n".join(message.content for message in messages) + "\n\n")
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    encoded = base.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
+def encode_text(base: BaseModel, text: str) -> list[int]:
+    """Token ids of a text to be continued as it stands, begun as the tokenizer begins a text."""
+    return list(base.tokenizer(text)["input_ids"]) or [_beginning(base)]
+
+
+def encode_completion(base: BaseModel, completion: str) -> list[int]:
+    """Token ids of an answer, ended by the end-of-turn token, so that stopping is learnt too."""
+    return [*base.tokenizer(completion, add_special_tokens=False)["input_ids"], base.end_of_turn_id]
+
+
+def _beginning(base: BaseModel) -> int:
+    begin = base.tokenizer.bos_token_id
+    return base.end_of_turn_id if begin is None else int(begin)
+
+
+def _nf4_config(dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,  # also spares us the corruption of plain NF4 by state_dict() on CPU
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _keep_4bit_layers_differentiable(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes 0.50 from repacking weights in the first evaluation forward on AVX512-BF16 CPUs.
+
+    A repacked layer goes through an operation without autograd: after one served request, gradients of everything
+    below it vanish with nothing but a warning (norm 0.88 to 0.23, measured).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def _stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    declared = model.generation_config.eos_token_id
+    ids = set(declared if isinstance(declared, list) else [] if declared is None else [declared])
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    if not ids:
+        raise ModelError("the base model declares no end-of-text token", "choose a model with an eos_token_id")
+    return frozenset(int(i) for i in ids)
+
+
+def _end_of_turn_id(tokenizer: Any, stops: frozenset[int]) -> int:
+    """The stop token that the template writes after an answer (Gemma's is not its eos_token), else the eos."""
+    if tokenizer.chat_template is not None:
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        for token_id in reversed(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]):
+            if token_id in stops:
+                return int(token_id)
+    return int(tokenizer.eos_token_id if tokenizer.eos_token_id in stops else min(stops))
+
+
+def _revision(source: str, config: Any) -> str:
+    """The hub's commit where there is one; else a hash over the weight files: their names, sizes, first MiB each."""
+    commit = getattr(config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    digest = hashlib.sha256()
+    for path in sorted(Path(source).glob("*.safetensors")):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+    return digest.hexdigest()[:40]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def forbid_network() -> None:
+    """Called by the engine before anything is loaded: hub libraries look at these when they are imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

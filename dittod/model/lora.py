@@ -1,0 +1,175 @@
+"""LoRA adapters over the one base: made, loaded, switched, copied, saved in PEFT's format.
+
+Several adapters live beside each other on the same frozen weights; which one computes is global state of the model,
+so it is only ever set for the length of a `with adapters.active(...)` block. Knows nothing of learning or requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file, save_file
+
+from dittod.errors import ModelError
+from dittod.model.load import BaseModel
+
+ALL_LINEAR = "all-linear"  # every linear layer but the head; attention alone learns less (LoRA Without Regret, 2025)
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraShape:
+    """What an adapter looks like. Scaling of B·A is alpha / rank."""
+
+    rank: int = 16
+    alpha: int = 32
+    targets: str | tuple[str, ...] = ALL_LINEAR
+
+
+class LoraAdapters:
+    """The adapters that are in memory, by name."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._model = base.model  # its linear layers are wrapped in place, so that calling it computes the active adapter
+        self._peft: Any = None  # PEFT's own handle on the same model, made with the first adapter
+        self._configs: dict[str, LoraConfig] = {}
+        self._active: str | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._configs
+
+    def names(self) -> list[str]:
+        """The adapters in memory."""
+        return list(self._configs)
+
+    def create(self, name: str, shape: LoraShape, *, seed: int) -> None:
+        """A fresh adapter in fp32: A uniform as in Kaiming, B zero, so that it computes what the base computes."""
+        targets = shape.targets if isinstance(shape.targets, str) else list(shape.targets)
+        if targets == ALL_LINEAR:
+            targets = _linear_layer_names(self._model)
+        config = LoraConfig(
+            r=shape.rank,
+            lora_alpha=shape.alpha,
+            target_modules=targets,
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=self._base.name,
+            revision=None,
+        )
+        self._inject(name, config)
+        generator = torch.Generator().manual_seed(seed)
+        for key, value in sorted(self._own_parameters(name).items()):
+            if "lora_A" in key:
+                bound = value.shape[1] ** -0.5  # kaiming_uniform with a = sqrt(5): U(-1/sqrt(in), 1/sqrt(in))
+                fresh = (torch.rand(value.shape, generator=generator) * 2 - 1) * bound
+                value.data.copy_(fresh)
+            else:
+                value.data.zero_()
+
+    def load(self, name: str, path: Path) -> None:
+        """Read an adapter from a folder in PEFT's format. Raises ModelError where it does not fit the base."""
+        try:
+            config = LoraConfig.from_pretrained(str(path))
+            tensors = load_file(path / WEIGHTS_FILE)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"adapter {path.name} cannot be read", "roll back to an earlier version") from error
+        self._inject(name, config)
+        self.load_state(name, tensors)
+
+    def drop(self, name: str) -> None:
+        """Take an adapter out of memory."""
+        del self._configs[name]
+        self._peft.delete_adapter(name)
+        self._switch(self._active)
+
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` equal to `source`, creating it if need be."""
+        if target not in self:
+            self._inject(target, self._configs[source])
+        self.load_state(target, self.state(source))
+
+    def state(self, name: str) -> dict[str, torch.Tensor]:
+        """The weights under PEFT's names, detached copies on the CPU."""
+        live = get_peft_model_state_dict(self._peft, adapter_name=name)
+        return {key: value.detach().cpu().clone() for key, value in live.items()}
+
+    def load_state(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+        """Overwrite the weights. Raises ModelError if a tensor is missing, left over or of another shape."""
+        expected = get_peft_model_state_dict(self._peft, adapter_name=name)
+        if tensors.keys() != expected.keys() or any(tensors[k].shape != expected[k].shape for k in tensors):
+            raise ModelError("the adapter was made for another base model", "roll back, or update from this base")
+        set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
+
+    def save(self, name: str, folder: Path) -> None:
+        """Write PEFT's two files; the folder is complete only when this returns."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self._configs[name]
+        config.inference_mode = True
+        config.save_pretrained(str(folder))
+        save_file(self.state(name), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """The adapter's weights, in a fixed order: what an optimiser gets."""
+        return [value for _, value in sorted(self._own_parameters(name).items())]
+
+    @contextmanager
+    def active(self, name: str | None) -> Iterator[None]:
+        """Compute with this adapter (None: the bare base) inside the block. Only its weights want gradients."""
+        before = self._active
+        self._switch(name)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, name: str | None) -> None:
+        for module in self._lora_layers():
+            module.enable_adapters(name is not None)
+            if name is not None:
+                module.set_adapter(name)
+        self._active = name
+
+    def _inject(self, name: str, config: LoraConfig) -> None:
+        if name in self:
+            self.drop(name)
+        if self._peft is None:
+            self._peft = PeftModel(self._model, config, adapter_name=name)
+        else:
+            self._peft.add_adapter(name, config)
+        for value in self._own_parameters(name).values():
+            value.data = value.data.float()
+        self._configs[name] = config
+        self._switch(self._active)
+
+    def _lora_layers(self) -> list[Any]:
+        return [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+
+    def _own_parameters(self, name: str) -> dict[str, torch.nn.Parameter]:
+        return {
+            key: value
+            for key, value in self._model.named_parameters()
+            if f".lora_A.{name}." in key or f".lora_B.{name}." in key
+        }
+
+
+def _linear_layer_names(model: Any) -> list[str]:
+    """Last names of all linear layers but the output head (4-bit layers are linear layers too)."""
+    head = model.get_output_embeddings()
+    return sorted(
+        {
+            key.rsplit(".", 1)[-1]
+            for key, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not head and "lora_" not in key
+        }
+        - {"base_layer"}
+    )
+

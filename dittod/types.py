@@ -1,0 +1,129 @@
+"""The values that flow through dittod. Frozen, without behaviour beyond their own identity; no tensors in here.
+
+    Document → Demonstration → Sample → PreferencePair → Adapter, with the Run that made it and the Verdict on it
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+PairKind = Literal["online", "replay", "intermodel"]
+AdapterState = Literal["candidate", "promoted", "retired"]
+RunState = Literal["requested", "running", "done", "failed", "stopped"]
+FinishReason = Literal["stop", "length"]
+
+DEFAULT_PROFILE = "default"  # files at the top of the watched folder belong to it
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One mail or one text, as a reader found it: nothing cut yet. An mbox holds many."""
+
+    kind: Literal["mail", "text"]
+    text: str  # the body as plain text, '\n' line ends
+    sha256: str  # of the bytes this document was read from
+    sender: str = ""  # 'Name <address>' as in the From header; empty when not a mail
+    recipients: tuple[str, ...] = ()  # To and Cc, 'Name <address>' each
+    subject: str = ""
+    title: str = ""  # of a text: its heading, or the file's name without suffix
+    is_reply: bool = False  # In-Reply-To or References is set, or the subject starts with Re:
+    is_automatic: bool = False  # Auto-Submitted, list, bulk or calendar mail: nobody wrote it by hand
+    written_at: float = 0.0  # POSIX seconds; the Date header, else the file's modification time
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A prompt and the completion the user would have wanted: what the policy imitates."""
+
+    id: str  # sha256 of prompt and completion: the same pair is stored once
+    prompt: str
+    completion: str
+    source: str  # sha256 of the Document it was cut from
+    written_at: float  # POSIX seconds
+
+
+def demonstration_id(prompt: str, completion: str) -> str:
+    """Sha256 over both halves; the length of the first keeps 'ab'+'c' apart from 'a'+'bc'."""
+    head = f"{len(prompt.encode())}\n".encode()
+    return hashlib.sha256(head + prompt.encode() + completion.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A completion drawn from the policy of one iteration. Token ids are kept from sampling, never re-tokenised."""
+
+    demonstration_id: str
+    iteration: int  # 0: drawn from the reference policy
+    token_ids: tuple[int, ...]  # with the end-of-turn token when the policy ended by itself
+    truncated: bool  # cut at the length limit: carries no end-of-turn token
+    reference_logp: float  # nats, summed over token_ids, under the frozen reference
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """`chosen` is preferred over `rejected`, both after the prompt of one demonstration."""
+
+    demonstration_id: str
+    chosen: Sample | None  # None: the demonstration's own completion
+    rejected: Sample
+    kind: PairKind  # called expert / replay / noisy in the released DITTO code
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate decided about a candidate, and why."""
+
+    promoted: bool
+    reasons: tuple[str, ...]  # sentences for people, the decisive one first
+    figures: Mapping[str, float]  # e.g. 'served_nats_per_token', 'candidate_nats_per_token'
+    outputs: tuple[str, ...] = ()  # what the candidate wrote on the held-out prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One update: enough to repeat it."""
+
+    id: str
+    profile: str
+    state: RunState
+    seed: int
+    preset: str
+    requested_at: float
+    demonstration_ids: tuple[str, ...] = ()  # learnt from
+    held_out_ids: tuple[str, ...] = ()  # kept for the gate, never learnt from
+    finished_at: float | None = None
+    adapter_id: str | None = None
+    error: str | None = None
+    progress: Mapping[str, object] = field(default_factory=dict[str, object])  # phase, done, of
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """LoRA weights with their manifest. Immutable; `id` is the hash of the weights' content."""
+
+    id: str
+    profile: str
+    number: int  # counts up per profile; `ditto/<profile>@<number>` serves it
+    state: AdapterState
+    path: str  # a folder in PEFT's format
+    run_id: str
+    base_model: str
+    base_revision: str
+    template_sha256: str  # of the chat template it was trained with
+    demonstration_ids: tuple[str, ...]
+    seed: int
+    created_at: float
+    promoted_at: float | None
+    verdict: Verdict
