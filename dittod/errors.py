@@ -14,6 +14,13 @@ Each is translated once per border: the CLI prints title and hint to stderr, the
 the daemon logs and stores it. Neither field may ever hold the user's text.
 """
 
+import traceback
+
+
+def place_of(error: BaseException) -> str:
+    """The kind of an error and where it was raised, for logs: its message is left out, since it may quote a text."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
 
 class DittodError(Exception):
     """Something the user can act on. `title` says what happened, `hint` what to do."""

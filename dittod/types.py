@@ -1,6 +1,6 @@
 """The values that flow through dittod. Frozen, without behaviour beyond their own identity; no tensors in here.
 
-    Document → Demonstration → Sample → PreferencePair → Adapter, with the Run that made it and the Verdict on it
+Document → Demonstration → Sample → PreferencePair → Adapter, with the Run that made it and the Verdict on it
 """
 
 from __future__ import annotations

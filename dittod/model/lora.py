@@ -6,6 +6,7 @@ so it is only ever set for the length of a `with adapters.active(...)` block. Kn
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dittod.model.load import BaseModel
 
 ALL_LINEAR = "all-linear"  # every linear layer but the head; attention alone learns less (LoRA Without Regret, 2025)
 WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,12 @@ class LoraAdapters:
 
     def __init__(self, base: BaseModel) -> None:
         self._base = base
-        self._model = base.model  # its linear layers are wrapped in place, so that calling it computes the active adapter
+        self._model = base.model  # linear layers are wrapped in place: calling it computes the active adapter
         self._peft: Any = None  # PEFT's own handle on the same model, made with the first adapter
         self._configs: dict[str, LoraConfig] = {}
         self._active: str | None = None
+        self._layers: list[Any] = []  # of PEFT, kept at hand: switching happens twice per decoded token
+        self._weights: dict[str, list[torch.nn.Parameter]] = {}  # by adapter
 
     def __contains__(self, name: str) -> bool:
         return name in self._configs
@@ -82,14 +86,23 @@ class LoraAdapters:
             tensors = load_file(path / WEIGHTS_FILE)
         except (OSError, ValueError) as error:
             raise ModelError(f"adapter {path.name} cannot be read", "roll back to an earlier version") from error
-        self._inject(name, config)
-        self.load_state(name, tensors)
+        try:
+            self._inject(name, config)
+            self.load_state(name, tensors)
+        except (ValueError, ModelError) as error:  # PEFT found no layer of that name, or we another shape
+            if name in self:
+                self.drop(name)
+            raise ModelError(
+                f"adapter {path.name} was made for another base model", "roll back, or update from this base"
+            ) from error
 
     def drop(self, name: str) -> None:
         """Take an adapter out of memory."""
         del self._configs[name]
+        for layer in self._layers:  # else PEFT warns that what it deletes was active
+            layer._active_adapter = []
         self._peft.delete_adapter(name)
-        self._switch(self._active)
+        self._look_up()
 
     def copy(self, source: str, target: str) -> None:
         """Make `target` equal to `source`, creating it if need be."""
@@ -115,6 +128,7 @@ class LoraAdapters:
         config = self._configs[name]
         config.inference_mode = True
         config.save_pretrained(str(folder))
+        _put_in_order(folder / CONFIG_FILE)
         save_file(self.state(name), folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
@@ -132,10 +146,14 @@ class LoraAdapters:
             self._switch(before)
 
     def _switch(self, name: str | None) -> None:
-        for module in self._lora_layers():
-            module.enable_adapters(name is not None)
+        """What PEFT's enable_adapters and set_adapter do, without walking all modules: 2.6 ms."""
+        for layer in self._layers:
+            layer._disable_adapters = name is None
             if name is not None:
-                module.set_adapter(name)
+                layer._active_adapter = [name]
+        for owner, weights in self._weights.items():
+            for weight in weights:
+                weight.requires_grad_(owner == name)
         self._active = name
 
     def _inject(self, name: str, config: LoraConfig) -> None:
@@ -148,10 +166,13 @@ class LoraAdapters:
         for value in self._own_parameters(name).values():
             value.data = value.data.float()
         self._configs[name] = config
-        self._switch(self._active)
+        self._look_up()
 
-    def _lora_layers(self) -> list[Any]:
-        return [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+    def _look_up(self) -> None:
+        """After adapters have come or gone: find PEFT's layers and every adapter's weights, and switch anew."""
+        self._layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+        self._weights = {name: self.parameters(name) for name in self._configs}
+        self._switch(self._active)
 
     def _own_parameters(self, name: str) -> dict[str, torch.nn.Parameter]:
         return {
@@ -161,15 +182,23 @@ class LoraAdapters:
         }
 
 
+def _put_in_order(path: Path) -> None:
+    """PEFT keeps its targets in a set, whose order differs from process to process: equal adapters, equal bytes."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+    path.write_text(json.dumps(ordered, indent=2, sort_keys=True), encoding="utf-8")
+
+
 def _linear_layer_names(model: Any) -> list[str]:
-    """Last names of all linear layers but the output head (4-bit layers are linear layers too)."""
+    """Last names of all linear layers but the output head (4-bit layers are linear layers too).
+
+    A layer that carries adapters already is PEFT's, and the linear layer is its `base_layer`.
+    """
     head = model.get_output_embeddings()
     return sorted(
         {
-            key.rsplit(".", 1)[-1]
+            key.removesuffix(".base_layer").rsplit(".", 1)[-1]
             for key, module in model.named_modules()
             if isinstance(module, torch.nn.Linear) and module is not head and "lora_" not in key
         }
-        - {"base_layer"}
     )
-

@@ -1,0 +1,99 @@
+"""status: read from the store, so that it answers at once, whether or not a daemon runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dittod import __version__, machine, runs
+from dittod.cli.terminal import day, out, print_json, print_table
+from dittod.config import Settings, load_settings
+from dittod.paths import Home, home
+from dittod.store import Store
+from dittod.types import DEFAULT_PROFILE
+
+
+def status(*, as_json: bool) -> None:
+    """A table, or the document that docs/architecture.md describes."""
+    place = home()
+    place.create()
+    settings = load_settings(place)
+    store = Store(place.store)
+    value = describe(place, settings, store)
+    store.close()
+    print_json(value) if as_json else _show(value)
+
+
+def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
+    """Everything `status` knows."""
+    pid = machine.holder(place.lock)
+    endpoint, engine = store.noted("endpoint"), store.noted("engine")
+    running = pid is not None
+    return {
+        "version": __version__,
+        "daemon_pid": pid,
+        "endpoint": f"{endpoint['url']}/v1" if running and endpoint else None,
+        "watched_folder": str(settings.watched_folder),
+        "engine": {
+            "state": engine.get("state", "stopped") if running else "stopped",
+            "pid": engine.get("pid") if running else None,
+            "base_model": settings.base_model,
+            "memory_bytes": engine.get("memory_bytes", 0) if running else 0,
+            "last_death": engine.get("last_death"),
+        },
+        "set_aside": sum(file.state == "set_aside" for file in store.files().values()),
+        "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
+    }
+
+
+def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
+    adapter = next((each for each in store.adapters(name) if each.state == "promoted"), None)
+    latest = store.runs(profile=name)[-1:]
+    open_run = next((run for run in latest if run.state in ("requested", "running")), None)
+    last_run = latest[0] if latest else None
+    return {
+        "name": name,
+        "demonstrations": store.count_demonstrations(name),
+        "held_out": len(last_run.held_out_ids) if last_run else 0,
+        "adapter": None
+        if adapter is None
+        else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
+        "waiting": None if open_run else runs.why_waiting(store, settings, name, on_battery=machine.on_battery()),
+        "run": {"id": open_run.id, "state": open_run.state, **open_run.progress} if open_run else None,
+        "last_error": last_run.error if last_run else None,
+    }
+
+
+def _show(value: dict[str, Any]) -> None:
+    engine = value["engine"]
+    out.print(f"daemon    {'process ' + str(value['daemon_pid']) if value['daemon_pid'] else 'not running'}")
+    out.print(f"endpoint  {value['endpoint'] or '-'}", markup=False, soft_wrap=True)
+    memory = f", {engine['memory_bytes'] / 2**20:.0f} MiB" if engine["memory_bytes"] else ""
+    out.print(f"engine    {engine['state']}, {engine['base_model']}{memory}", markup=False)
+    if engine["last_death"]:
+        out.print(f"          died last: {engine['last_death']}", markup=False)
+    out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
+    if value["set_aside"]:
+        out.print(f"          {value['set_aside']} files set aside: dittod demos list says why")
+    print_table(
+        ("profile", "demonstrations", "held out", "serves", "promoted", "learning"),
+        [_row(profile) for profile in value["profiles"]],
+        empty="",
+    )
+
+
+def _row(profile: dict[str, Any]) -> tuple[object, ...]:
+    adapter, run = profile["adapter"], profile["run"]
+    serves = f"{profile['name']}@{adapter['number']}" if adapter else "base"
+    learning = (
+        f"{run.get('phase', run['state'])} {run.get('done', '')}/{run.get('of', '')}" if run else profile["waiting"]
+    )
+    if profile["last_error"] and not run:
+        learning = f"{learning or 'now'}; last update failed: {profile['last_error']}"
+    return (
+        profile["name"],
+        profile["demonstrations"],
+        profile["held_out"],
+        serves,
+        day(adapter["promoted_at"]) if adapter else "-",
+        learning or "starts soon",
+    )

@@ -1,0 +1,61 @@
+"""How the command line shows things: tables for people, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False)  # data
+err = Console(stderr=True, highlight=False)  # everything else
+
+
+def print_json(value: Any) -> None:
+    """One document on stdout."""
+    out.file.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> None:
+    """A table that fits the terminal; `empty` is said instead when there are no rows."""
+    lines = [[Text(str(cell)) for cell in row] for row in rows]  # Text: what looks like markup is shown as it is
+    if not lines:
+        out.print(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, overflow="ellipsis" if column in ("prompt", "file") else "fold", no_wrap=column == "prompt"
+        )
+    for line in lines:
+        table.add_row(*line)
+    out.print(table)
+
+
+def progress_bars() -> Progress:
+    """Bars for long work, on stderr, so that stdout stays data."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+    )
+
+
+def day(posix_seconds: float | None) -> str:
+    """A local date and time, or a dash."""
+    return "-" if posix_seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(posix_seconds))
+
+
+def one_line(text: str, width: int = 60) -> str:
+    """A text's beginning on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"

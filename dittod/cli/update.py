@@ -1,0 +1,116 @@
+"""update: ask for a run and follow it. The daemon does the work; where none runs, this process is one for so long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import typer
+from rich.progress import Progress, TaskID
+
+from dittod import runs
+from dittod.cli.terminal import err, out, print_json, progress_bars
+from dittod.config import Settings, load_settings
+from dittod.daemon import Daemon
+from dittod.machine import held, holder
+from dittod.paths import Home, home
+from dittod.store import Store
+from dittod.types import Run
+
+STAGES = {
+    "supervised": "supervised steps",
+    "reference": "reference",
+    "sampling": "samples",
+    "dpo": "preference steps",
+    "saving": "saving",
+    "gate": "gate",
+}
+POLL_SECONDS = 0.1
+
+
+def update(profile: str, *, wait: bool, as_json: bool) -> None:
+    """Exit code 0 for both verdicts, 1 when the update failed."""
+    place = home()
+    place.create()
+    settings = load_settings(place)
+    with ExitStack() as stack:
+        store = Store(place.store)
+        stack.callback(store.close)
+        bars = stack.enter_context(progress_bars())
+        if holder(place.lock) is None:
+            stack.enter_context(daemon_here(place, settings, store, bars))
+            wait = True
+        run = runs.request(store, settings, profile)
+        if wait:
+            run = follow(store, run, bars)
+    if not wait:
+        print_json({"run": run.id}) if as_json else err.print(f"asked for: run {run.id}; see dittod status")
+        return
+    report(place, run, as_json=as_json)
+
+
+@contextmanager
+def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -> Iterator[Daemon]:
+    """A daemon without endpoint inside the block, its folder read."""
+    with held(place.lock):
+        daemon = Daemon(place, settings, store)
+        task = bars.add_task("files read", total=None, note="")
+        daemon.read_folder(lambda done, of: bars.update(task, completed=done, total=of))
+        bars.update(task, completed=len(store.files()), total=len(store.files()))
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+def follow(store: Store, run: Run, bars: Progress) -> Run:
+    """Draw a run's stages until it has ended; returns it as it ended."""
+    tasks: dict[tuple[str, int], TaskID] = {}
+    while (run := store.run(run.id)).state in ("requested", "running"):
+        if run.progress:
+            _draw(bars, tasks, run.progress)
+        time.sleep(POLL_SECONDS)
+    for task in tasks.values():
+        bars.update(task, completed=bars.tasks[task].total)
+    return run
+
+
+def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object) -> None:
+    assert isinstance(progress, dict)
+    phase, iteration = str(progress["phase"]), int(progress["iteration"])
+    key = (phase, iteration if phase in ("sampling", "dpo") else 0)
+    if key not in tasks:
+        for earlier in tasks.values():
+            bars.update(earlier, completed=bars.tasks[earlier].total)
+        name = STAGES.get(phase, phase) + (
+            f", iteration {iteration + 1}" if key[1] or phase in ("sampling", "dpo") else ""
+        )
+        tasks[key] = bars.add_task(name, total=progress["of"], note="")
+    bars.update(tasks[key], completed=progress["done"], total=progress["of"], note=_note(progress["figures"]))
+
+
+def _note(figures: object) -> str:
+    assert isinstance(figures, dict)
+    shown = [name for name in ("loss", "margin", "accuracy") if isinstance(figures.get(name), (int, float))]
+    return "  ".join(f"{name} {figures[name]:.3f}" for name in shown)
+
+
+def report(place: Home, run: Run, *, as_json: bool) -> None:
+    """The verdict with its reasons and figures."""
+    if run.state != "done" or run.adapter_id is None:
+        err.print(f"error: the update {run.state}: {run.error or 'no reason given'}", markup=False)
+        raise typer.Exit(1)
+    store = Store(place.store)
+    adapter = store.adapter(run.adapter_id)
+    store.close()
+    verdict = "promoted" if adapter.verdict.promoted else "kept"
+    if as_json:
+        reasons, figures = list(adapter.verdict.reasons), dict(adapter.verdict.figures)
+        print_json({"run": run.id, "adapter": adapter.id, "verdict": verdict, "reasons": reasons, "figures": figures})
+        return
+    meaning = "is served now" if verdict == "promoted" else "is not served; what was served before still is"
+    out.print(f"version {run.profile}@{adapter.number} {meaning}", markup=False)
+    for reason in adapter.verdict.reasons:
+        out.print(f"  {reason}", markup=False)

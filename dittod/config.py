@@ -1,0 +1,100 @@
+"""Settings: `dittod.toml` in the home, overridden by `DITTOD_*`, over the defaults below. Nothing else sets them.
+
+Units and meaning stand on the field's own line. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dittod.errors import SettingsError
+from dittod.paths import Home
+
+PREFIX = "DITTOD_"
+
+
+class Settings(BaseSettings):
+    """What the user may decide. Frozen: a change takes effect at the next start."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    watched_folder: Path | None = None  # its sub-folders are the profiles; None: `watched` in DITTOD_HOME, or ~/dittod
+    identities: tuple[str, ...] = ()  # the user's own addresses; empty: learnt from the From lines in the folder
+    base_model: str = "starter"  # a folder, a hub id that was downloaded, or the embedded model
+    quantisation: Literal["none", "nf4"] = "none"  # of the base model's weights in memory
+    host: str = "127.0.0.1"  # address of the endpoint
+    port: int = Field(default=3488, ge=0, le=65535)  # of the endpoint; 0: any free one
+    preset: Literal["clean", "as_released"] = "clean"  # which numbers DITTO runs with; see docs/ditto.md
+    demonstrations: int = Field(default=12, ge=1, le=64)  # learnt from in one update, at most
+    min_demonstrations: int = Field(default=4, ge=1)  # of a profile, before its first update
+    new_demonstrations: int = Field(default=4, ge=1)  # since the last update, before the next one
+    settle_seconds: float = Field(default=2.0, ge=0.0)  # a file is read when it has not changed for so long
+    rescan_seconds: float = Field(default=300.0, gt=0.0)  # between two looks at the whole watched folder
+    consider_seconds: float = Field(default=30.0, gt=0.0)  # between two looks at whether to learn now
+    idle_unload_seconds: float = Field(default=600.0, gt=0.0)  # without work until the engine gives its memory back
+    learn_on_battery: bool = False  # whether an update may start without mains power
+    learner: dict[str, float] = Field(default_factory=dict)  # overrides of the preset's numbers, by their names
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which is handed in as initial values."""
+        return env_settings, init_settings
+
+
+def load_settings(home: Home) -> Settings:
+    """The settings in force. Raises SettingsError naming file or variable, the value and the remedy."""
+    values = _read_toml(home.settings)
+    _reject_unknown(values, "", str(home.settings))
+    variables = (name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX))
+    _reject_unknown((name for name in variables if name != "home"), PREFIX, "the environment")
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name} cannot be {first['input']!r}: {first['msg']}",
+            f"change it in {home.settings} or in {PREFIX}{name.upper()}",
+        ) from error
+    if settings.watched_folder is None:
+        return settings.model_copy(update={"watched_folder": home.watched})
+    return settings.model_copy(update={"watched_folder": settings.watched_folder.expanduser().absolute()})
+
+
+def watched_folder(settings: Settings) -> Path:
+    """The watched folder of settings that came from `load_settings`."""
+    assert settings.watched_folder is not None
+    return settings.watched_folder
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}", "correct that line, or remove the file") from error
+
+
+def _reject_unknown(names: Iterable[str], prefix: str, place: str) -> None:
+    known = list(Settings.model_fields)
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            shown, meant = (name.upper(), nearest.upper()) if prefix else (name, nearest)
+            raise SettingsError(f"unknown setting {prefix}{shown} in {place}", f"did you mean {prefix}{meant}?")

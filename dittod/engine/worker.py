@@ -1,0 +1,204 @@
+"""The engine's loop: one base model that serves and learns, never both at once.
+
+If a request is waiting or running, decode one token for all running requests; otherwise advance the update by one
+micro-step; otherwise sleep. A request that arrives while learning therefore waits for one micro-step at most.
+Knows the pipe and the model; knows nothing of HTTP, the store, or which adapter an alias means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import psutil
+import torch
+
+from dittod.engine.answers import Answers
+from dittod.engine.protocol import (
+    Cancel,
+    Command,
+    Event,
+    Failed,
+    Generate,
+    Progress,
+    Ready,
+    Shutdown,
+    Stopped,
+    StopUpdate,
+    Update,
+    Updated,
+    decode_command,
+    encode_event,
+)
+from dittod.engine.update import update
+from dittod.errors import DittodError, RequestError, place_of
+from dittod.learner.ditto import Workbench
+from dittod.model.decode import Decoder
+from dittod.model.load import BaseModel, forbid_network, load_base
+from dittod.model.lora import LoraAdapters
+
+log = logging.getLogger("dittod.engine")
+
+SERVING_ROWS = 16  # answers decoded together
+LEARNING_ROWS = 80  # samples decoded together: 8 demonstrations with 10 each
+
+
+@dataclass(slots=True)
+class _RunningUpdate:
+    command: Update
+    steps: Generator[Progress, None, Updated]
+
+
+class Worker:
+    """The state of the loop: what is being answered, and what is being learnt."""
+
+    def __init__(self, base: BaseModel, output: BinaryIO) -> None:
+        self._base = base
+        self._adapters = LoraAdapters(base)
+        self._answers = Answers(base, self._adapters, Decoder(base, self._adapters, max_rows=SERVING_ROWS))
+        self._update: _RunningUpdate | None = None
+        self._output = output
+
+    def loop(self, commands: queue.SimpleQueue[Command]) -> None:
+        """Until the parent says Shutdown."""
+        self._send(self._ready())
+        while True:
+            idle = not self._answers.busy and self._update is None
+            for command in _waiting(commands, block=idle):
+                if isinstance(command, Shutdown):
+                    return
+                self._obey(command)
+            if self._answers.busy:
+                for event in self._answers.step():
+                    self._send(event)
+            elif self._update is not None:
+                self._learn(self._update)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Generate():
+                self._start_answer(command)
+            case Cancel():
+                self._answers.cancel(command.id)
+            case Update():
+                self._start_update(command)
+            case StopUpdate():
+                self._stop_update()
+
+    def _start_answer(self, request: Generate) -> None:
+        try:
+            self._answers.start(request)
+        except RequestError as error:
+            self._send(Failed(request.id, error.title, error.hint, 400, error.param, error.code))
+        except Exception as error:
+            self._send(_failure(request.id, error))
+
+    def _start_update(self, command: Update) -> None:
+        self._stop_update()
+        bench = Workbench(self._base, self._adapters, Decoder(self._base, self._adapters, max_rows=LEARNING_ROWS))
+        self._update = _RunningUpdate(command, update(bench, command))
+
+    def _stop_update(self) -> None:
+        if self._update is not None:
+            self._send(Stopped(self._update.command.id))
+            self._end_update()
+
+    def _learn(self, running: _RunningUpdate) -> None:
+        try:
+            self._send(next(running.steps))
+        except StopIteration as end:
+            self._send(end.value)
+            self._end_update()
+        except Exception as error:
+            self._send(_failure(running.command.id, error))
+            self._end_update()
+
+    def _end_update(self) -> None:
+        if self._update is not None:
+            self._update.steps.close()
+        self._update = None
+        give_memory_back()
+
+    def _ready(self) -> Ready:
+        base = self._base
+        return Ready(base.name, base.revision, base.template_sha256, base.context_tokens, memory_bytes())
+
+    def _send(self, event: Event) -> None:
+        self._output.write(encode_event(event))
+        self._output.flush()
+
+
+def _waiting(commands: queue.SimpleQueue[Command], *, block: bool) -> list[Command]:
+    """Every command that has come in; with `block`, waits for the first."""
+    found = [commands.get()] if block else []
+    while not commands.empty():
+        found.append(commands.get())
+    return found
+
+
+def _failure(request_id: str, error: Exception) -> Failed:
+    """What the parent is told. Text of the user may hide in an exception's message, so only its kind is logged."""
+    if isinstance(error, DittodError):
+        return Failed(request_id, error.title, error.hint, 500)
+    log.error("fault in the engine: %s", place_of(error))
+    return Failed(request_id, f"{type(error).__name__} in the engine", "see logs/engine.log; it names the place", 500)
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process, plus what it holds on the GPU."""
+    on_gpu = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+    return int(psutil.Process().memory_info().rss) + int(on_gpu)
+
+
+def give_memory_back() -> None:
+    """After an update: resident memory stayed four times as high without it (measured on glibc)."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _read_commands(source: BinaryIO, commands: queue.SimpleQueue[Command]) -> None:
+    """In a thread of its own. The pipe's end means that the parent is gone: nothing is owed to anybody any more."""
+    for line in source:
+        commands.put(decode_command(line))
+    os._exit(0)
+
+
+def _claim_stdout() -> BinaryIO:
+    """The pipe to the parent; whatever a library prints goes to stderr instead."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
+def main() -> None:
+    """The process: load the base model, then obey."""
+    parser = argparse.ArgumentParser(prog="python -m dittod.engine")
+    parser.add_argument("--base-model", required=True)
+    parser.add_argument("--quantisation", choices=["none", "nf4"], default="none")
+    given = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    output = _claim_stdout()
+    forbid_network()
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read_commands, args=(sys.stdin.buffer, commands), daemon=True)
+    reader.start()
+    try:
+        base = load_base(given.base_model, quantisation=given.quantisation)
+    except DittodError as error:
+        output.write(encode_event(Failed("", error.title, error.hint, 500)))
+        output.flush()
+        os._exit(2)
+    Worker(base, output).loop(commands)
+    os._exit(0)  # nothing is left to tidy, and the reader still sits on stdin, which an orderly exit trips over

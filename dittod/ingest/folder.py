@@ -1,0 +1,185 @@
+"""The watched folder and the store, kept in step: new and changed files are read, what went is dropped.
+
+Ties the pure parts of ingest to disk, clock and store. Knows nothing of learning. A file that cannot be read is set
+aside with its reason and never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from dittod.errors import FileSetAside, SettingsError, place_of
+from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.identity import address_of, is_sent_folder, likely_identities
+from dittod.ingest.readers import read
+from dittod.ingest.settle import Settler
+from dittod.ingest.watch import FoundFile, found_file, path_of_key, scan
+from dittod.paths import MARKER
+from dittod.store import FileRow, Store
+from dittod.types import Demonstration
+
+log = logging.getLogger("dittod")
+
+OnRead = Callable[[int, int], None]  # files read so far, of how many
+
+
+class Folder:
+    """One watched folder. Used by one thread at a time."""
+
+    def __init__(self, root: Path, store: Store, identities: tuple[str, ...], settle_seconds: float) -> None:
+        self.root = root
+        self._store = store
+        self._given = identities
+        self._settler = Settler(settle_seconds)
+        self._known = store.files()
+
+    def prepare(self) -> None:
+        """Make the folder and its marker at the first start. Later, a missing marker means: not mounted."""
+        if self._known or self._is_mounted():
+            return
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / MARKER).write_text(
+                "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"the watched folder {self.root} cannot be made: {error.strerror}", "set watched_folder to another"
+            ) from error
+
+    def rescan(self, now: float) -> None:
+        """Look at the whole folder: note what is new or changed, drop what is gone. Finds what events missed."""
+        if not self._is_mounted():
+            log.warning("the watched folder or its marker file %s is missing: nothing is read or forgotten", MARKER)
+            return
+        found = {each.relative: each for each in scan(self.root)}
+        for file in found.values():
+            if self._is_news(file):
+                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+        for path in self._known.keys() - found.keys():
+            self._forget(path)
+
+    def notice(self, paths: Iterable[Path], now: float) -> None:
+        """Something happened to these paths. One that is no file now may be a folder that was moved: a rescan tells."""
+        if not self._is_mounted():
+            return
+        found = [found_file(self.root, path) for path in paths]
+        if None in found:
+            self.rescan(now)
+        for file in found:
+            if file is not None and self._is_news(file):
+                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+
+    def read_settled(self, now: float, on_read: OnRead = lambda done, of: None) -> int:
+        """Read the files that stopped changing. Returns how many were read."""
+        self._look_again(now)
+        ready = [file for key in self._settler.ready(now) if (file := self._at(key))]
+        if not ready:
+            return 0
+        senders = {file.relative: self._senders(file) for file in ready}
+        identities = self._identities(senders)
+        todo = [*ready, *self._read_as_others(identities, but=senders.keys())]
+        for number, file in enumerate(todo, start=1):
+            self._read(file, identities, senders.get(file.relative))
+            on_read(number, len(todo))
+        return len(todo)
+
+    def _look_again(self, now: float) -> None:
+        """A file that still grows may give no further event."""
+        for key in self._settler.waiting():
+            file = self._at(key)
+            if file is None:
+                self._settler.gone(key)
+            else:
+                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+
+    def _at(self, key: str) -> FoundFile | None:
+        return found_file(self.root, self.root / path_of_key(key))
+
+    @property
+    def settling(self) -> bool:
+        """Whether a file is waited for that has not been read yet."""
+        return len(self._settler) > 0
+
+    def _is_mounted(self) -> bool:
+        return (self.root / MARKER).is_file()
+
+    def _is_news(self, file: FoundFile) -> bool:
+        known = self._known.get(file.relative)
+        return known is None or (known.size_bytes, known.mtime_ns) != (file.size, file.mtime_ns)
+
+    def _forget(self, path: str) -> None:
+        dropped = self._store.forget_file(path)
+        del self._known[path]
+        self._settler.gone(path)
+        log.info("a file is gone: %d demonstrations dropped", dropped)
+
+    def _senders(self, file: FoundFile) -> dict[str, int]:
+        """How many mails in it came from which address: what the user's own addresses are guessed from."""
+        if self._given:
+            return {}
+        try:
+            return dict(Counter(address for each in read(file.path) if (address := address_of(each.sender))))
+        except Exception:  # whatever is wrong with the file, reading it in earnest says so
+            return {}
+
+    def _identities(self, fresh: dict[str, dict[str, int]]) -> tuple[str, ...]:
+        if self._given:
+            return self._given
+        total: Counter[str] = Counter()
+        for row in self._known.values():
+            if row.path not in fresh:
+                total.update(row.senders)
+        for counts in fresh.values():
+            total.update(counts)
+        return likely_identities(total, is_sent_folder=is_sent_folder(self.root.name))
+
+    def _read_as_others(self, identities: tuple[str, ...], but: Iterable[str]) -> list[FoundFile]:
+        """Mail that was read while somebody else was taken for the user."""
+        outdated = [row for row in self._known.values() if row.senders and row.identities != identities]
+        candidates = (self._at(row.path) for row in outdated if row.path not in set(but))
+        return [file for file in candidates if file is not None]
+
+    def _read(self, file: FoundFile, identities: tuple[str, ...], senders: dict[str, int] | None) -> None:
+        try:
+            demonstrations, reason = _demonstrations(file, identities)
+            state = "read"
+        except FileSetAside as error:
+            demonstrations, reason, state = [], f"{error.title}; {error.hint}", "set_aside"
+        except Exception as error:  # a reader's fault on one file must not stop the others; the kind of fault is kept
+            log.error("a reader failed: %s", place_of(error))
+            demonstrations, reason, state = [], f"the reader failed ({type(error).__name__})", "set_aside"
+        known = self._known.get(file.relative)
+        row = FileRow(
+            path=file.relative,
+            profile=file.profile,
+            size_bytes=file.size,
+            mtime_ns=file.mtime_ns,
+            state="read" if state == "read" else "set_aside",
+            reason=reason,
+            identities=identities,
+            senders=senders if senders is not None else (known.senders if known else {}),
+            read_at=time.time(),
+        )
+        self._store.record_file(row, demonstrations)
+        self._known[row.path] = row
+
+
+def _demonstrations(file: FoundFile, identities: tuple[str, ...]) -> tuple[list[Demonstration], str]:
+    """What a file gives, and in a few words why the rest of it gives nothing."""
+    found: list[Demonstration] = []
+    reasons: Counter[str] = Counter()
+    for document in read(file.path):
+        result = demonstrations_of(document, identities)
+        found += result.demonstrations
+        if result.reason:
+            reasons[result.reason] += 1
+    return found, ", ".join(_counted(reasons.most_common(5)))
+
+
+def _counted(reasons: Iterable[tuple[str, int]]) -> list[str]:
+    return [reason if count == 1 else f"{reason} ({count})" for reason, count in reasons]

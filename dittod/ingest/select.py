@@ -1,0 +1,121 @@
+"""Which demonstrations an update learns from, and which are held out to judge it. Pure and deterministic.
+
+Knows age, kind and length. Does not know the store, nor what is done with either part. The latest are held out, because
+a judge must see what comes after what was learnt.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from dittod.types import Demonstration
+
+SAME_WORDS = 0.8  # share of common three-word runs above which two texts are the same one again
+_FEWEST_TO_HOLD_OUT = 3  # demonstrations; with one or two, all are needed for learning
+_LENGTH_CLASSES = (40, 120)  # words: a note, a mail, a long mail
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a run learns from and is judged by, oldest first; `reasons` has a phrase for every demonstration."""
+
+    learn: tuple[Demonstration, ...]
+    held_out: tuple[Demonstration, ...]
+    reasons: dict[str, str]  # by demonstration id, those left aside too
+
+
+def select(
+    demonstrations: Iterable[Demonstration],
+    held_out_fraction: float = 0.1,
+    minimum_held_out: int = 3,
+    limit: int = 12,
+    seen_before: Collection[str] = (),
+) -> Selection:
+    """`seen_before` are ids that an adapter has learnt from: they are never held out, or the judge would be fooled.
+
+    Near-duplicates count once, and the newest stays; one that resembles a held-out text is not learnt from.
+    """
+    newest = sorted(demonstrations, key=lambda one: (-one.written_at, one.id))
+    reasons: dict[str, str] = {}
+    distinct = _without_copies(newest, reasons)
+    unseen = [one for one in distinct if one.id not in seen_before]
+    count = min(held_out_count(len(distinct), held_out_fraction, minimum_held_out), len(unseen))
+    held_out = unseen[:count]
+    reasons.update((one.id, "held out: among the latest") for one in held_out)
+    rest = [one for one in distinct if one not in held_out]
+    learn = _diverse(rest, limit, reasons)
+    return Selection(_oldest_first(learn), _oldest_first(held_out), reasons)
+
+
+def held_out_count(total: int, fraction: float = 0.1, minimum: int = 3) -> int:
+    """How many of `total` are held out: the fraction, at least `minimum`, at most a third; none of one or two.
+
+    3 to 5 give 1, 6 to 8 give 2, 9 to 39 give 3, 40 give 4.
+    """
+    if total < _FEWEST_TO_HOLD_OUT:
+        return 0
+    return min(max(math.floor(total * fraction), minimum), total // 3)
+
+
+def kind_of(demonstration: Demonstration) -> str:
+    """'reply', 'mail' or 'text', as the prompt asks for it."""
+    if demonstration.prompt.startswith("Write a reply"):
+        return "reply"
+    return "mail" if demonstration.prompt.startswith("Write an e-mail") else "text"
+
+
+def length_class(demonstration: Demonstration) -> str:
+    """'short', 'medium' or 'long'."""
+    words = len(demonstration.completion.split())
+    short, medium = _LENGTH_CLASSES
+    return "short" if words <= short else "medium" if words <= medium else "long"
+
+
+def _diverse(newest: Sequence[Demonstration], limit: int, reasons: dict[str, str]) -> list[Demonstration]:
+    """Takes turns among the groups of kind and length, always the newest of the group with the fewest taken."""
+    groups: dict[tuple[str, str], list[Demonstration]] = {}
+    for one in newest:
+        groups.setdefault((kind_of(one), length_class(one)), []).append(one)
+    taken: list[Demonstration] = []
+    while len(taken) < limit and any(groups.values()):
+        for (kind, length), group in groups.items():
+            if group and len(taken) < limit:
+                taken.append(group.pop(0))
+                reasons[taken[-1].id] = f"learnt: recent, a {length} {kind}"
+    for group in groups.values():
+        reasons.update((one.id, f"not needed: {limit} others are newer or of a rarer kind") for one in group)
+    return taken
+
+
+def _without_copies(newest: Sequence[Demonstration], reasons: dict[str, str]) -> list[Demonstration]:
+    """Leaves out texts that say nearly the same words as a newer one."""
+    distinct: list[Demonstration] = []
+    holders: dict[tuple[str, ...], list[int]] = {}  # a run of words → which of `distinct` have it
+    sizes: list[int] = []
+    for one in newest:
+        runs = _runs_of_words(one.completion)
+        common: dict[int, int] = {}
+        for run in runs:
+            for index in holders.get(run, ()):
+                common[index] = common.get(index, 0) + 1
+        if any(shared >= SAME_WORDS * (len(runs) + sizes[index] - shared) for index, shared in common.items()):
+            reasons[one.id] = "left aside: nearly the same words as a newer one"
+            continue
+        for run in runs:
+            holders.setdefault(run, []).append(len(distinct))
+        sizes.append(len(runs))
+        distinct.append(one)
+    return distinct
+
+
+def _runs_of_words(text: str) -> set[tuple[str, ...]]:
+    """Every run of three words; a shorter text is one run."""
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+
+
+def _oldest_first(demonstrations: Sequence[Demonstration]) -> tuple[Demonstration, ...]:
+    return tuple(sorted(demonstrations, key=lambda one: (one.written_at, one.id)))

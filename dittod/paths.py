@@ -1,0 +1,98 @@
+"""Where dittod keeps things on this platform. Knows names of files, not what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from dittod.errors import SettingsError
+
+MARKER = ".dittod"  # lies in a watched folder: while it is missing, the folder counts as unmounted, not as emptied
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """All state of one dittod: settings, store, adapters, runs, logs, token. Private to the user (0700)."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """The settings file."""
+        return self.root / "dittod.toml"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.root / "dittod.sqlite"
+
+    @property
+    def adapters(self) -> Path:
+        """One folder per adapter, named by the hash of its content."""
+        return self.root / "adapters"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per unfinished run: its checkpoints."""
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """Log files, without content."""
+        return self.root / "logs"
+
+    @property
+    def token_file(self) -> Path:
+        """The endpoint's bearer token."""
+        return self.root / "token"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one daemon of this home."""
+        return self.root / "lock"
+
+    @property
+    def watched(self) -> Path:
+        """The watched folder, where the settings name none: inside DITTOD_HOME, else ~/dittod."""
+        return self.root / "watched" if "DITTOD_HOME" in os.environ else Path.home() / "dittod"
+
+    def create(self) -> None:
+        """Make the folders, readable by the user alone."""
+        for folder in (self.root, self.adapters, self.runs, self.logs):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            except OSError as error:
+                raise SettingsError(
+                    f"{folder} cannot be made: {error.strerror}",
+                    "set DITTOD_HOME to a folder you can write to",
+                ) from error
+
+    def token(self) -> str:
+        """The bearer token; made at the first call, in a file that only the user can read."""
+        try:
+            return self.token_file.read_text().strip()
+        except FileNotFoundError:
+            self._make_token()
+            return self.token_file.read_text().strip()
+
+    def _make_token(self) -> None:
+        """Written beside and linked into place, so that of two first starts one wins and none reads half a token."""
+        fresh = self.token_file.with_name(f"token.{os.getpid()}")
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(file, "w") as out:
+            out.write(f"dittod-{secrets.token_urlsafe(32)}\n")
+        with contextlib.suppress(FileExistsError):
+            self.token_file.hardlink_to(fresh)
+        fresh.unlink()
+
+
+def home() -> Home:
+    """DITTOD_HOME if it is set, else the platform's own folder for application data."""
+    given = os.environ.get("DITTOD_HOME")
+    return Home(Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("dittod")))

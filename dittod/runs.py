@@ -1,0 +1,202 @@
+"""Runs: one update each, from being asked for to its verdict. One at a time; a killed one goes on where it was.
+
+Knows store and engine; knows nothing of files, HTTP or how an update is computed.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from dittod import adapters
+from dittod.config import Settings
+from dittod.engine.client import Engine
+from dittod.engine.protocol import AdapterRef, Event, Failed, Progress, Update, Updated
+from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
+from dittod.ingest.select import select
+from dittod.paths import Home
+from dittod.schedule import Limits, Signals, reason_to_wait
+from dittod.store import Store
+from dittod.types import Demonstration, Run
+
+log = logging.getLogger("dittod")
+
+MOST_DEATHS = 3  # of the engine during one run; after that the run is what kills it
+PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
+
+
+def request(store: Store, settings: Settings, profile: str) -> Run:
+    """Ask for an update. Raises TooFewDemonstrations; a run of the profile that already waits is returned as it is."""
+    for waiting in store.runs("requested", profile=profile):
+        return waiting
+    served = adapters.promoted(store, profile)
+    selection = select(
+        store.demonstrations(profile),
+        limit=settings.demonstrations,
+        seen_before=served.demonstration_ids if served else (),
+    )
+    if not selection.learn:
+        raise TooFewDemonstrations(
+            f"profile {profile!r} has no demonstration to learn from",
+            "put some of your sent mails or texts into the watched folder; dittod status names it",
+        )
+    run = Run(
+        id=secrets.token_hex(6),
+        profile=profile,
+        state="requested",
+        seed=secrets.randbelow(2**31),
+        preset=settings.preset,
+        requested_at=time.time(),
+        demonstration_ids=tuple(each.id for each in selection.learn),
+        held_out_ids=tuple(each.id for each in selection.held_out),
+    )
+    store.add_run(run)
+    return run
+
+
+def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: bool) -> str | None:
+    """The sentence why the profile is not learning now; None: it should."""
+    ended = store.runs("done", "failed", "stopped", profile=profile)
+    signals = Signals(
+        demonstrations=store.count_demonstrations(profile),
+        new_demonstrations=store.count_demonstrations(profile, since=ended[-1].requested_at if ended else 0.0),
+        ever_learnt=bool(ended),
+        on_battery=on_battery,
+        learning=bool(store.runs("requested", "running")),
+    )
+    return reason_to_wait(
+        signals, Limits(settings.min_demonstrations, settings.new_demonstrations, settings.learn_on_battery)
+    )
+
+
+class Runs:
+    """The run that is under way, and the ones that wait."""
+
+    def __init__(self, home: Home, store: Store, settings: Settings, engine: Engine) -> None:
+        self._home = home
+        self._store = store
+        self._settings = settings
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._active: str | None = None  # id of the run the engine works on
+        self._deaths: dict[str, int] = {}
+        self._written_at = 0.0
+
+    def advance(self) -> None:
+        """If the engine has no run, give it the next: an unfinished one first, then the oldest asked for."""
+        with self._lock:
+            if self._active is not None:
+                return
+        waiting = self._store.runs("running") or self._store.runs("requested")
+        if waiting:
+            self._start(waiting[0])
+
+    def _start(self, run: Run) -> None:
+        try:
+            update = self._update(run)
+            self._engine.start()
+            with self._lock:
+                self._active = run.id
+            self._store.change_run(run.id, state="running")
+            self._engine.submit(update, lambda event: self._hear(run, event))
+        except EngineUnavailable as error:
+            self._after_death(run, error)
+        except (ModelError, TooFewDemonstrations) as error:
+            self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
+
+    def _update(self, run: Run) -> Update:
+        served = adapters.promoted(self._store, run.profile)
+        directory = self._home.runs / run.id
+        directory.mkdir(mode=0o700, exist_ok=True)
+        by_id = {each.id: each for each in self._store.demonstrations(run.profile)}
+        return Update(
+            id=run.id,
+            directory=str(directory),
+            adapters_directory=str(self._home.adapters),
+            preset=run.preset,
+            seed=run.seed,
+            demonstrations=_still_there(by_id, run.demonstration_ids),
+            held_out=_still_there(by_id, run.held_out_ids),
+            served=AdapterRef(served.id, served.path) if served else None,
+            overrides=self._settings.learner,
+        )
+
+    def _hear(self, run: Run, event: Event | EngineUnavailable) -> None:
+        """Called from the engine's thread."""
+        match event:
+            case Progress():
+                self._note_progress(run, event)
+            case Updated():
+                self._enter(run, event)
+            case Failed():
+                self._finish(run, state="failed", error=f"{event.title}; {event.hint}")
+            case EngineUnavailable():
+                self._after_death(run, event)
+            case _:  # Stopped: left alone, `advance` goes on with it
+                with self._lock:
+                    self._active = None
+
+    def _note_progress(self, run: Run, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._written_at < PROGRESS_SECONDS and progress.done != progress.of:
+            return
+        self._written_at = now
+        self._store.change_run(
+            run.id,
+            progress={
+                "phase": progress.phase,
+                "iteration": progress.iteration,
+                "done": progress.done,
+                "of": progress.of,
+                "figures": dict(progress.figures),
+            },
+        )
+
+    def _enter(self, run: Run, updated: Updated) -> None:
+        """Every step may be repeated: a kill between any two is healed by the run's being sent again."""
+        base = self._engine.ready
+        if base is None:
+            return
+        adapter = adapters.add(self._store, run, updated, base)
+        if updated.verdict.promoted:
+            adapters.promote(self._store, adapter)
+        self._finish(run, state="done", adapter_id=adapter.id)
+
+    def _after_death(self, run: Run, error: EngineUnavailable) -> None:
+        self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
+        if self._deaths[run.id] >= MOST_DEATHS:
+            self._finish(run, state="failed", error=f"the engine died {MOST_DEATHS} times in this run; {error.title}")
+            return
+        with self._lock:
+            self._active = None
+
+    def _finish(self, run: Run, **changes: object) -> None:
+        self._store.change_run(run.id, finished_at=time.time(), **changes)
+        shutil.rmtree(self._home.runs / run.id, ignore_errors=True)
+        log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
+        with self._lock:
+            self._active = None
+
+
+def sweep(home: Home, store: Store) -> None:
+    """At start: what a kill left behind. Folders of runs that ended, and half-written adapters."""
+    open_runs = {run.id for run in store.runs("requested", "running")}
+    known = {Path(each.path).name for each in store.adapters()}
+    for folder in home.runs.iterdir():
+        if folder.name not in open_runs:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not open_runs:
+        for folder in home.adapters.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:
+    """Raises TooFewDemonstrations when a text of the run was deleted meanwhile: it must not be learnt from."""
+    if any(each not in by_id for each in ids):
+        raise TooFewDemonstrations("texts of this run were deleted since", "another update learns from what is left")
+    return tuple(by_id[each] for each in ids)

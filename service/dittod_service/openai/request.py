@@ -1,0 +1,151 @@
+"""What requests for text have in common: reading the body, sampling parameters, and what is refused by name.
+
+Pure. Unknown fields are ignored, null is read as absent, and whatever is neither honoured nor harmless is a
+RequestError that names its parameter. It knows nothing of models beyond their name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dittod.engine.protocol import Sampling
+from dittod.errors import RequestError
+from dittod_service.openai.errors import from_validation
+
+MAX_CHOICES = 16  # answers to one prompt: a larger `n` is a way to keep the machine busy (CVE-2026-34756)
+MAX_STOPS = 4
+MAX_BIASES = 1024
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+R = TypeVar("R", bound="TextRequest")
+
+
+class Wire(BaseModel):
+    """A JSON object of a client."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class StreamOptions(Wire):
+    include_usage: bool | None = None
+
+
+class TextRequest(Wire):
+    """What chat and plain completions share. `object` stands for fields that a function below reads."""
+
+    model: str
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None  # 0 and -1: all
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    logit_bias: object = None  # {token id: bias}
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: object = None  # a string, or up to four
+    max_tokens: Tokens | None = None
+
+    @property
+    def choices(self) -> int:
+        return self.n or 1
+
+    @property
+    def streamed(self) -> bool:
+        return bool(self.stream)
+
+    @property
+    def with_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+def parse(kind: type[R], body: bytes) -> R:
+    """The request in a body. Raises RequestError with the path of what is wrong."""
+    try:
+        request = kind.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation(error) from None  # the cause quotes the request
+    if request.stream_options is not None and not request.streamed:
+        raise refusal("stream_options", "The parameter is only allowed with 'stream': true")
+    return request
+
+
+def sampling(request: TextRequest, *, max_tokens: int | None, logprobs: int | None) -> Sampling:
+    """How the client wants tokens drawn."""
+    neutral = Sampling()
+    return Sampling(
+        temperature=_or(request.temperature, neutral.temperature),
+        top_p=_or(request.top_p, neutral.top_p),
+        top_k=max(0, request.top_k or 0),
+        min_p=_or(request.min_p, neutral.min_p),
+        presence_penalty=_or(request.presence_penalty, neutral.presence_penalty),
+        frequency_penalty=_or(request.frequency_penalty, neutral.frequency_penalty),
+        repetition_penalty=_or(request.repetition_penalty, neutral.repetition_penalty),
+        logit_bias=_biases(request.logit_bias),
+        seed=request.seed,
+        max_tokens=max_tokens,
+        stop=_stops(request.stop),
+        logprobs=logprobs,
+    )
+
+
+def refusal(param: str, reason: str, code: str = "invalid_value") -> RequestError:
+    """A 400 that names its parameter."""
+    return RequestError(f"Invalid '{param}': {reason}", param=param, code=code)
+
+
+def unsupported(param: str, what: str) -> RequestError:
+    """A 400 for something that OpenAI's servers know and this one does not."""
+    return RequestError(f"{what} not supported yet: leave out '{param}'", param=param, code="unsupported_parameter")
+
+
+def missing(param: str) -> RequestError:
+    """A 400 for something that must be there."""
+    return RequestError(f"Missing required parameter: '{param}'", param=param, code="missing_required_parameter")
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _stops(value: object) -> tuple[str, ...]:
+    """An empty list asks for nothing: several chat clients send it always."""
+    stops = [value] if isinstance(value, str) else value
+    if stops is None:
+        return ()
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise refusal("stop", "Expected a string or a list of strings", "invalid_type")
+    if len(stops) > MAX_STOPS:
+        raise refusal("stop", f"Expected at most {MAX_STOPS} strings, got {len(stops)}")
+    if "" in stops:
+        raise refusal("stop", "An empty string would end every answer at once")
+    return tuple(stops)
+
+
+def _biases(value: object) -> dict[int, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise refusal("logit_bias", "Expected an object from token id to bias", "invalid_type")
+    if len(value) > MAX_BIASES:
+        raise refusal("logit_bias", f"Expected at most {MAX_BIASES} tokens, got {len(value)}")
+    return {_token_id(key): _bias(bias) for key, bias in value.items()}
+
+
+def _token_id(key: str) -> int:
+    if key.isascii() and key.isdigit() and len(key) <= 9:
+        return int(key)
+    raise refusal("logit_bias", "Every key must be a token id")
+
+
+def _bias(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and -100 <= value <= 100:
+        return float(value)
+    raise refusal("logit_bias", "Every bias must be a number from -100 to 100")

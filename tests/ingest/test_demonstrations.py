@@ -1,0 +1,106 @@
+"""From a file to what is learnt, and the reasons why not. Every mail here is invented."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.readers import read
+from dittod.types import Document, demonstration_id
+
+BOB = ("bob@example.com",)
+MAIL = Document(
+    kind="mail",
+    text="Hi Ann,\n\nTuesday at noon suits me well.  \n\n\n\nBob\n\n-- \nBob Ray\nAcme\n",
+    sha256="ab12",
+    sender="Bob Ray <bob@example.com>",
+    recipients=("Ann Lee <ann@example.com>",),
+    subject="Lunch",
+    written_at=5.0,
+)
+QUOTE = "\n\nOn 5 Jan 2015, at 15:04, Ann Lee <ann@example.com> wrote:\n> Can we meet for lunch?\n> Ann\n"
+
+
+def test_a_new_mail_becomes_one_demonstration() -> None:
+    [demonstration] = demonstrations_of(MAIL, BOB).demonstrations
+    assert demonstration.prompt == 'Write an e-mail to Ann about "Lunch".'
+    assert demonstration.completion == "Hi Ann,\n\nTuesday at noon suits me well.\n\nBob"
+    assert demonstration.id == demonstration_id(demonstration.prompt, demonstration.completion)
+    assert (demonstration.source, demonstration.written_at) == ("ab12", 5.0)
+
+
+def test_a_reply_carries_the_message_it_answers() -> None:
+    [demonstration] = demonstrations_of(replace(MAIL, subject="Re: Lunch", text=MAIL.text + QUOTE), BOB).demonstrations
+    assert demonstration.prompt == (
+        'Write a reply to this e-mail from Ann about "Lunch":\n\nCan we meet for lunch?\nAnn'
+    )
+    assert demonstration.completion == "Hi Ann,\n\nTuesday at noon suits me well.\n\nBob"
+
+
+def test_a_reply_without_the_answered_message_falls_back_to_the_form_of_a_new_mail() -> None:
+    [demonstration] = demonstrations_of(replace(MAIL, subject="Re: Lunch", is_reply=True), BOB).demonstrations
+    assert demonstration.prompt == 'Write an e-mail to Ann about "Lunch".'
+
+
+def test_a_note_on_top_of_a_forward_is_no_reply() -> None:
+    text = "Please have a look at this.\n\n---------- Forwarded message ---------\nFrom: Cy\nDate: x\nSubject: y\nTo: Bob\n\nHis."  # noqa: E501
+    [demonstration] = demonstrations_of(replace(MAIL, subject="Fwd: y", text=text), BOB).demonstrations
+    assert demonstration.prompt == 'Write an e-mail to Ann about "y".'
+
+
+def test_a_text_is_the_users_own_and_kept_whole() -> None:
+    text = Document(kind="text", text="> a motto\n\nCats sleep all day long.", sha256="cd", title="On cats")
+    [demonstration] = demonstrations_of(text, ()).demonstrations
+    assert demonstration.prompt == 'Write a text titled "On cats".'
+    assert demonstration.completion == text.text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"text": "Thanks!"}, "only 1 own word"),
+        ({"text": "Thanks, see you"}, "only 3 own words"),
+        ({"text": QUOTE}, "no own words"),
+        ({"text": "-----Original Message-----\nx", "subject": "FW: y"}, "a forward without own words"),
+        ({"is_automatic": True}, "sent by a program, a mailing list or a calendar"),
+        ({"subject": "Out of Office: back on Monday"}, "an automatic reply"),
+        ({"subject": "Automatische Antwort: Urlaub"}, "an automatic reply"),
+        ({"subject": "Accepted: Lunch"}, "a calendar message"),
+        ({"subject": "Undeliverable: Lunch"}, "a delivery notice"),
+        ({"sender": "Ann <ann@example.com>"}, "not sent by the user"),
+        ({"sender": "notbob@example.com"}, "not sent by the user"),
+        ({"sender": ""}, "no sender"),
+        ({"text": "password: a1b2\npassword: c3d4\npassword: e5f6 ok ok"}, "mostly secrets"),
+    ],
+)
+def test_the_reason_for_no_demonstration_is_told(change: dict[str, object], reason: str) -> None:
+    result = demonstrations_of(replace(MAIL, **change), BOB)  # type: ignore[arg-type]
+    assert result.demonstrations == () and result.reason == reason
+
+
+def test_secrets_are_masked_in_prompt_and_completion_and_counted() -> None:
+    text = "The card is 4111 1111 1111 1111, use it for the room.\n" + QUOTE.replace(
+        "lunch?", "lunch? password: hunter2"
+    )
+    result = demonstrations_of(replace(MAIL, text=text), BOB)
+    [demonstration] = result.demonstrations
+    assert "4111" not in demonstration.completion and "hunter2" not in demonstration.prompt
+    assert result.masked == {"card": 1, "password": 1}
+
+
+def test_a_canary_in_quote_signature_attachment_and_secret_is_learnt_from_nowhere(tmp_path: Path) -> None:
+    canary = "CANARY7Q"
+    (tmp_path / "a.eml").write_bytes(
+        b"From: bob@example.com\nTo: cy@example.com\nSubject: FW: x\nMIME-Version: 1.0\n"
+        b'Content-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\n'
+        b"Cy, this is the thing we talked about. password: CANARY7Q\n\n-- \nBob CANARY7Q\n\n"
+        b"-----Original Message-----\nFrom: Ann\nSent: Monday\nTo: Bob\nSubject: x\n\nCANARY7Q\n"
+        b"--b\nContent-Type: text/plain\nContent-Disposition: attachment\n\nCANARY7Q\n--b--\n"
+    )
+    [document] = read(tmp_path / "a.eml")
+    [demonstration] = demonstrations_of(document, BOB).demonstrations
+    assert canary not in demonstration.prompt + demonstration.completion
+    assert demonstration.completion.startswith("Cy, this is the thing")

@@ -1,0 +1,54 @@
+"""Whose mail it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from dittod.ingest.identity import address_of, is_sent_folder, likely_identities, same_address, sent_by_user
+from dittod.types import Document
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("bob@x.org", "Bob Ray <BOB@X.ORG>", True),
+        ("bob+news@x.org", "bob@x.org", True),
+        ("notbob@x.org", "bob@x.org", False),
+        ("bob@x.org.example.com", "bob@x.org", False),
+        ("Bob <bob@x.org>", '"bob@x.org" <ann@x.org>', False),
+        ("", "", False),
+        ("bob", "bob", False),
+    ],
+)
+def test_addresses_match_exactly_but_for_case_and_plus_tags(one: str, other: str, same: bool) -> None:
+    """Panza takes notbob@x for bob@x (facts/peers.md, 1.1)."""
+    assert same_address(one, other) is same
+
+
+def test_a_name_holding_an_address_is_not_the_address() -> None:
+    assert address_of('"bob@x.org via List" <list@y.org>') == "list@y.org"
+
+
+def test_only_mail_from_an_identity_is_the_users() -> None:
+    mail = Document(kind="mail", text="", sha256="", sender="Bob <bob@x.org>")
+    assert sent_by_user(mail, ["other@y.org", "bob@x.org"])
+    assert not sent_by_user(mail, ["ann@x.org"]) and not sent_by_user(mail, [])
+
+
+def test_a_text_in_the_folder_is_the_users() -> None:
+    assert sent_by_user(Document(kind="text", text="", sha256=""), [])
+
+
+def test_the_most_frequent_sender_is_the_user_when_most_mail_is_theirs() -> None:
+    assert likely_identities({"Bob <bob@x.org>": 5, "BOB+a@x.org": 2, "ann@x.org": 3}) == ("bob@x.org",)
+    assert likely_identities({"a@x.org": 4, "b@x.org": 3, "c@x.org": 3}) == ()
+    assert likely_identities({}) == ()
+
+
+def test_in_a_sent_folder_all_frequent_addresses_are_the_user() -> None:
+    counts = {"bob@x.org": 40, "bob@y.org": 30, "ann@x.org": 2}
+    assert likely_identities(counts, is_sent_folder=True) == ("bob@x.org", "bob@y.org")
+
+
+def test_sent_folders_are_known_by_name() -> None:
+    assert is_sent_folder("Sent Items") and is_sent_folder("Gesendete") and not is_sent_folder("Inbox")

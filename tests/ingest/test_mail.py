@@ -1,0 +1,256 @@
+"""Whose words are whose. Every mail here is invented."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dittod.ingest.mail import own_words
+
+ATTRIBUTIONS = {
+    "English": "On Mon, Jan 5, 2015 at 3:04 PM, Ann Lee <ann@example.com> wrote:",
+    "English, wrapped": "On Mon, Jan 5, 2015 at 3:04 PM, Ann Lee\n<ann.lee.of.accounting@example.com> wrote:",
+    "English, thrice wrapped": "On Monday, January 5, 2015 at 3:04 PM,\nAnn Lee\n<ann@example.com> wrote:",
+    "Eudora": "At 03:04 PM 1/5/2015 -0600, Ann Lee wrote:",
+    "Yahoo": '--- "Lee, Ann" <ann@example.com> wrote:',
+    "Netscape": '"Lee, Ann" wrote:',
+    "Notes": "ann@example.com wrote:",
+    "German": "Am 05.01.2015 um 15:04 schrieb Ann Lee:",
+    "German, Gmail": "Am Mo., 5. Jan. 2015 um 15:04 Uhr schrieb Ann Lee <ann@example.com>:",
+    "French": "Le 5 janvier 2015 à 15:04, Ann Lee <ann@example.com> a écrit :",
+    "French, wrapped": "Le lun. 5 janv. 2015 à 15:04, Ann Lee <ann@example.com> a\nécrit :",
+    "Spanish": "El lun, 5 ene 2015 a las 15:04, Ann Lee (<ann@example.com>) escribió:",
+    "Italian": "Il giorno lun 5 gen 2015 alle ore 15:04 Ann Lee <ann@example.com> ha scritto:",
+    "Portuguese": "Em seg., 5 de jan. de 2015 às 15:04, Ann Lee <ann@example.com> escreveu:",
+    "Dutch": "Op ma 5 jan. 2015 om 15:04 schreef Ann Lee <ann@example.com>:",
+    "Dutch, Apple": "Op 5 jan. 2015, om 15:04 heeft Ann Lee <ann@example.com> het volgende geschreven:",
+    "Polish": "pon., 5 sty 2015 o 15:04 Ann Lee <ann@example.com> napisał(a):",
+    "Swedish": "Den mån 5 jan. 2015 kl 15:04 skrev Ann Lee <ann@example.com>:",
+    "Russian": "пн, 5 янв. 2015 г. в 15:04, Ann Lee <ann@example.com>:",
+    "Chinese": "Ann Lee <ann@example.com> 于2015年1月5日周一 15:04写道：",
+    "Japanese": "2015年1月5日(月) 15:04 Ann Lee <ann@example.com>:",
+}
+
+SEPARATORS = {
+    "Outlook": "-----Original Message-----\nFrom: Ann Lee\nSent: Monday, January 5, 2015 3:04 PM\nTo: Bob\nSubject: Lunch",  # noqa: E501
+    "Outlook with tabs": " -----Original Message-----\nFrom: \tLee, Ann  \nSent:\tMonday\nTo:\tBob Ray\nCc:\tCy\nSubject:\tLunch",  # noqa: E501
+    "Outlook, no line": "From: Ann Lee <ann@example.com>\nSent: Monday, January 5, 2015 3:04 PM\nTo: Bob\nSubject: Lunch",  # noqa: E501
+    "Outlook on the web": "________________________________\nFrom: Ann Lee\nSent: Monday\nTo: Bob\nSubject: Lunch",
+    "Outlook, bold": "*From:* Ann Lee\n*Sent:* Monday\n*To:* Bob\n*Subject:* Lunch",
+    "Outlook, German": "-----Ursprüngliche Nachricht-----\nVon: Ann Lee\nGesendet: Montag\nAn: Bob\nBetreff: Essen",
+    "Outlook, German, no line": "Von: Ann Lee\nGesendet: Montag, 5. Januar 2015 15:04\nAn: Bob\nBetreff: Essen",
+    "Outlook, French": "De : Ann Lee\nEnvoyé : lundi 5 janvier 2015 15:04\nÀ : Bob\nObjet : Déjeuner",
+    "Outlook, Spanish": "De: Ann Lee\nEnviado el: lunes, 5 de enero de 2015\nPara: Bob\nAsunto: Comida",
+    "Outlook, Italian": "Da: Ann Lee\nInviato: lunedì 5 gennaio 2015\nA: Bob\nOggetto: Pranzo",
+    "Outlook, Portuguese": "De: Ann Lee\nEnviada em: segunda-feira\nPara: Bob\nAssunto: Almoço",
+    "Outlook, Dutch": "Van: Ann Lee\nVerzonden: maandag 5 januari 2015\nAan: Bob\nOnderwerp: Lunch",
+    "Outlook, wrapped recipients": "From: Ann Lee\nSent: Monday\nTo: Bob Ray; Cy Young; Di Moss;\nEd Hart; Flo Bell\nSubject: Hi",  # noqa: E501
+    "Apple forward": "Begin forwarded message:\n\nFrom: Ann Lee <ann@example.com>\nSubject: Lunch\nDate: 5 January 2015\nTo: Bob",  # noqa: E501
+    "Gmail forward": "---------- Forwarded message ---------\nFrom: Ann Lee <ann@example.com>\nDate: Mon, 5 Jan 2015\nSubject: Lunch\nTo: Bob",  # noqa: E501
+    "Notes": "\n\nAnn Lee@ACME\n01/05/2015 03:04 PM\nTo: Bob Ray/LON/ACME@ACME\ncc:  \nSubject: Lunch",
+    "Notes, address": '\n"Ann Lee" <ann@example.com> on 01/05/2015 03:04:05 PM\nTo: <bob@example.com>\ncc:  \n\nSubject: Lunch',  # noqa: E501
+    "Notes, broken date": '\n"Ann Lee" <ann@example.com> on 01/05/2015 \n03:04:05 PM\nTo: <bob@example.com>\ncc:  \n\nSubject: Lunch',  # noqa: E501
+    "Notes, From": "From:  Ann Lee                      01/05/2015 03:04 PM\n\t\n\t\n\nTo: Bob Ray/LON/ACME@ACME\ncc:\nSubject: Lunch",  # noqa: E501
+    "Notes, on one line": "   Ann Lee @ ACME          01/05/2015 03:04 PM\n\n\t\n\n To: Bob Ray/LON/ACME@ACME\n cc: \n Subject: Lunch",  # noqa: E501
+    "Notes, without a name": "\nTo: Bob Ray/LON/ACME@ACME, Cy \nYoung/LON/ACME@ACME\ncc:  \nSubject: Lunch",
+    "Notes forward": "---- Forwarded by Bob Ray/LON/ACME on 01/05/2015 \n03:04 PM ----\n\n\nAnn Lee\n01/05/2015 03:00 PM\nTo: Bob\ncc:\nSubject: X",  # noqa: E501
+}
+
+
+@pytest.mark.parametrize("attribution", ATTRIBUTIONS.values(), ids=ATTRIBUTIONS.keys())
+def test_the_attribution_of_every_mail_program_goes_with_what_it_announces(attribution: str) -> None:
+    cut = own_words(f"Tuesday suits me.\n\nBob\n\n{attribution}\n\n> Shall we have lunch?\n> Ann\n")
+    assert cut.kept == "Tuesday suits me.\n\nBob"
+    assert cut.quoted == "Shall we have lunch?\nAnn"
+    assert not cut.is_forward
+
+
+@pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS.keys())
+def test_below_a_separator_everything_is_somebody_elses(separator: str) -> None:
+    cut = own_words(f"Tuesday suits me.\n\nBob\n\n{separator}\n\nShall we have lunch?\n\nAnn\n")
+    assert cut.kept == "Tuesday suits me.\n\nBob"
+    assert cut.quoted == "Shall we have lunch?\n\nAnn"
+    assert cut.is_forward == ("orward" in separator)
+
+
+@pytest.mark.parametrize(
+    ("attribution", "name"),
+    [
+        (ATTRIBUTIONS["English"], "Ann Lee"),
+        (ATTRIBUTIONS["Yahoo"], "Lee, Ann"),
+        (ATTRIBUTIONS["German, Gmail"], "Ann Lee"),
+        (ATTRIBUTIONS["French"], "Ann Lee"),
+        (SEPARATORS["Outlook with tabs"], "Lee, Ann"),
+        (SEPARATORS["Notes"], "Ann Lee@ACME"),
+    ],
+)
+def test_the_answered_persons_name_is_found(attribution: str, name: str) -> None:
+    assert own_words(f"Fine with me.\n\n{attribution}\n> Lunch?").quoted_from == name
+
+
+def test_a_sentence_with_on_and_wrote_is_the_users_own() -> None:
+    """Panza's remover cuts this mail to 'Hi Ann,' (facts/peers.md, 1.1)."""
+    text = (
+        "Hi Ann,\n\nOn Friday we ship the samples.\nPlease check what Bob wrote about the labels.\n\n"
+        "I also need the budget: the old one is wrong.\n\nOn Monday 3 May we meet at 10:30.\nHe wrote:\n"
+        "nothing at all."
+    )
+    assert own_words(text).kept == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "On Friday we send the 3.5.2024 batch to ann@example.com, and please check what Bob wrote:",
+        "As Smith wrote in 1998:",
+        "From: what I hear, it went well",
+        "To: everybody who helped, my thanks",
+        "Subject: to your approval we start on Monday",
+        "At 10:30 we should know what the others wrote:",
+        "2024-05-01: the day on which the shop opens",
+        "Here is the list that you asked for yesterday:",
+        "--- this is important ---",
+        "This message is short.",
+        "Confidentiality is limited under the law of that country.",
+        "Sent the parcel from the post office this morning.",
+    ],
+)
+def test_lines_that_only_resemble_a_marker_are_kept(line: str) -> None:
+    text = f"Hello Ann,\n\n{line}\n\nall of this is mine, and nobody else's.\n\nBob"
+    assert own_words(text).kept == text
+
+
+def test_answers_between_quoted_lines_are_kept() -> None:
+    cut = own_words("Ann Lee wrote:\n> Can you come?\n\nYes, with Cy.\n\n> Bring cake?\n\nOf course.\n\nBob")
+    assert cut.kept == "Yes, with Cy.\n\n\nOf course.\n\nBob"
+    assert cut.quoted == "Can you come?\nBring cake?"
+
+
+def test_answers_between_marked_lines_below_an_outlook_separator_are_kept() -> None:
+    cut = own_words(f"See below.\n\n{SEPARATORS['Outlook']}\n\n> Can you come?\n\nYes.\n\n> Bring cake?\n\nOf course.")
+    assert "Yes." in cut.kept and "Of course." in cut.kept and "cake" not in cut.kept
+
+
+def test_only_the_message_answered_is_quoted_not_what_it_quotes() -> None:
+    cut = own_words(
+        "Good.\n\nOn 5 Jan 2015, at 15:04, Ann <a@b.org> wrote:\n> Fine.\n>\n> Bob wrote:\n>> Lunch?\n>> Bob"
+    )
+    assert cut.quoted == "Fine."
+
+
+def test_quoted_lines_broken_in_transport_do_not_leave_their_ends() -> None:
+    long = "> a quoted line that is as long as a line of a mail can be before it is broken"
+    cut = own_words("\n".join(["Yes, all three.", "", *[long, "into two"] * 4, "> and that was it"]))
+    assert cut.kept == "Yes, all three."
+
+
+def test_one_short_answer_below_a_long_question_is_no_broken_line() -> None:
+    question = "> Would you rather meet at the office or in the small café beside the station"
+    assert own_words(f"{question}\nthe café\n> And when\nat noon").kept == "the café\nat noon"
+
+
+@pytest.mark.parametrize("dashes", ["-- ", "--"])
+def test_the_signature_below_two_dashes_is_cut(dashes: str) -> None:
+    cut = own_words(
+        f"See you.\n\nBob\n{dashes}\nBob Ray\nAcme Ltd\n\nOn 5 Jan 2015 Ann wrote:\n> Hello\n> -- \n> Ann Lee"
+    )
+    assert cut.kept == "See you.\n\nBob"
+    assert cut.signature == "Bob Ray\nAcme Ltd"
+    assert cut.quoted == "Hello"
+
+
+def test_two_dashes_above_everything_are_no_signature() -> None:
+    text = "--\nBob here, three things for you.\n\nBob"
+    assert own_words(text).kept == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sent from my iPhone",
+        "Sent from my BlackBerry Wireless Handheld (www.BlackBerry.net)",
+        "Von meinem iPhone gesendet",
+        "Envoyé de mon iPhone",
+        "Enviado desde mi iPhone",
+        "Inviato da iPhone",
+        "Verzonden vanaf mijn iPhone",
+        "Enviado do meu iPhone",
+        "Sent from Yahoo Mail on Android",
+        "Get Outlook for iOS",
+    ],
+)
+def test_the_line_a_device_adds_is_cut(line: str) -> None:
+    cut = own_words(f"I am late.\n\nBob\n\n{line}\n\nOn 5 Jan 2015 at 15:04 Ann wrote:\n> Where are you?")
+    assert cut.kept == "I am late.\n\nBob"
+
+
+def test_a_disclaimer_at_the_end_is_cut_with_a_reason() -> None:
+    cut = own_words(
+        "The figures are attached.\n\nBob\n\nThis e-mail is confidential and intended only for the addressee.\n"
+        "If you received it in error, notify the sender."
+    )
+    assert cut.kept == "The figures are attached.\n\nBob"
+    assert {reason for _, reason in cut.removed} == {"disclaimer"}
+
+
+def test_the_number_and_reason_of_each_removed_line_are_told() -> None:
+    cut = own_words("Yes.\n\nAnn wrote:\n> Lunch?")
+    assert cut.removed == ((3, "attribution"), (4, "quoted"))
+
+
+def test_a_forward_leaves_the_users_note() -> None:
+    cut = own_words(f"Please see below.\n\n{SEPARATORS['Gmail forward']}\n\n> an old quote\nhis words\n")
+    assert cut.kept == "Please see below." and cut.is_forward
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "Hello",
+            "",
+            "> quoted",
+            ">> twice",
+            "-- ",
+            "Ann wrote:",
+            "From: Ann",
+            "To: Bob",
+            "Subject: x",
+            "Sent: Monday",
+            "-----Original Message-----",
+            "Sent from my iPhone",
+            "On Friday we ship",
+            "cc:",
+            "01/05/2015 03:04 PM",
+            "On Mon, Jan 5, 2015 at 3:04 PM Ann <a@b.org> wrote:",
+            "[image: x]",
+            "so it is",
+            "\t",
+            "DISCLAIMER",
+        ]
+    )
+    | st.text(max_size=30),
+    max_size=30,
+)
+
+
+@given(LINES)
+def test_kept_lines_are_a_subsequence_and_every_line_is_accounted_for(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    cut = own_words(text)
+    remaining = iter(text.split("\n"))
+    kept = cut.kept.split("\n") if cut.kept else []
+    assert all(any(line.strip() == other.strip() for other in remaining) for line in kept)
+    numbers = [number for number, _ in cut.removed]
+    assert numbers == sorted(set(numbers)) and all(1 <= number <= len(text.split("\n")) for number in numbers)
+
+
+@given(st.lists(st.text(alphabet="abc defg.!?\nA", max_size=60), max_size=8))
+def test_text_without_marks_or_attributions_is_kept_whole(paragraphs: list[str]) -> None:
+    text = "\n\n".join(paragraphs)
+    assert own_words(text).kept == text.strip()
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_taken_apart_without_an_error(text: str) -> None:
+    own_words(text)

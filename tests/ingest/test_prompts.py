@@ -1,0 +1,81 @@
+"""The prompts' exact forms: the starter model is tuned on them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dittod.ingest import prompts
+
+
+@pytest.mark.parametrize(
+    ("recipients", "subject", "prompt"),
+    [
+        (("Ann Lee <ann@x.org>",), "Lunch", 'Write an e-mail to Ann about "Lunch".'),
+        ((), "Lunch", 'Write an e-mail about "Lunch".'),
+        (("Ann Lee <ann@x.org>",), "", "Write an e-mail to Ann."),
+        ((), "", "Write an e-mail."),
+        (("Ann Lee <ann@x.org>", "bob@x.org"), "Re: AW: Fwd: Lunch", 'Write an e-mail to Ann and bob about "Lunch".'),
+        (("a@x.org", "b@x.org", "c@x.org"), "Hi", 'Write an e-mail to a, b and 1 other about "Hi".'),
+        (("Ann L <a@x>", "Bob R <b@x>", "c@x", "d@x", "e@x"), "", "Write an e-mail to Ann, Bob and 3 others."),
+    ],
+)
+def test_new_mail(recipients: tuple[str, ...], subject: str, prompt: str) -> None:
+    assert prompts.new_mail(recipients, subject) == prompt
+
+
+def test_replies() -> None:
+    assert prompts.reply("Ann Lee <a@x>", "", "Lunch?") == "Write a reply to this e-mail from Ann:\n\nLunch?"
+    assert prompts.reply("Ann <a@x>", "Re: Tuesday", "Lunch?\n") == (
+        'Write a reply to this e-mail from Ann about "Tuesday":\n\nLunch?'
+    )
+
+
+def test_texts() -> None:
+    assert prompts.text("On cats", "They sleep.") == 'Write a text titled "On cats".'
+    assert prompts.text("", "One two three four five\nsix seven eight nine") == (
+        'Write a text that begins with: "One two three four five six seven eight".'
+    )
+
+
+@pytest.mark.parametrize(
+    ("mailbox", "name"),
+    [
+        ("Ann Lee <ann@x.org>", "Ann"),
+        ('"Lee, Ann B." <ann@x.org>', "Ann"),
+        ('"Lee, Ann B."', "Ann"),
+        ("Ann Lee/HOU/ACME@ACME", "Ann"),
+        ("Ann Lee@ACME", "Ann"),
+        ("Ann Lee [mailto:ann@x.org]", "Ann"),
+        ("ann.lee@x.org", "ann.lee"),
+        ("<ann@x.org>", "ann"),
+        ("Sales Team <sales@x.org>", "Sales Team"),
+        ("ann@x.org <ann@x.org>", "ann"),
+        ("Jörg Groß <j@x.org>", "Jörg"),
+        ("", ""),
+    ],
+)
+def test_a_recipient_is_named_as_one_would_greet_them(mailbox: str, name: str) -> None:
+    assert prompts.recipient_name(mailbox) == name
+
+
+@pytest.mark.parametrize(
+    ("subject", "bare"),
+    [
+        ("Re: RE: re: x", "x"),
+        ("AW: WG: x", "x"),
+        ("SV: VS: x", "x"),
+        ("Re[2]: x", "x"),
+        ("[EXT] Re: x", "x"),
+        ("Regarding: x", "Regarding: x"),
+        ("回复：x", "x"),
+        (" a \n b ", "a b"),
+    ],
+)
+def test_reply_prefixes_are_stripped(subject: str, bare: str) -> None:
+    assert prompts.bare_subject(subject) == bare
+
+
+def test_an_answered_message_is_cut_to_its_budget_at_a_sentence() -> None:
+    prompt = prompts.reply("Ann <a@x>", "", "This is one sentence. " * 200)
+    assert len(prompt) <= prompts.MESSAGE_BUDGET + 60
+    assert prompt.endswith("sentence. …")

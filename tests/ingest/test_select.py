@@ -1,0 +1,76 @@
+"""What is learnt and what is held out."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dittod.ingest.select import held_out_count, kind_of, select
+from dittod.types import Demonstration, demonstration_id
+
+
+def demonstration(number: int, kind: str = "mail", words: int = 20, text: str = "") -> Demonstration:
+    prompt = {
+        "mail": "Write an e-mail to Ann.",
+        "reply": "Write a reply to this e-mail from Ann:\n\nx",
+        "text": "Write a text",
+    }
+    seed = random.Random(f"{number} {kind} {words}")
+    completion = text or " ".join(f"w{seed.randrange(10**6)}x{i}" for i in range(words))
+    return Demonstration(demonstration_id(prompt[kind], completion), prompt[kind], completion, "file", float(number))
+
+
+@pytest.mark.parametrize(
+    ("total", "held_out"),
+    [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (6, 2), (9, 3), (20, 3), (39, 3), (40, 4), (100, 10)],
+)
+def test_the_latest_tenth_is_held_out_at_least_three_and_at_most_a_third(total: int, held_out: int) -> None:
+    assert held_out_count(total) == held_out
+
+
+def test_the_latest_are_held_out_and_the_recent_learnt() -> None:
+    selection = select([demonstration(i) for i in range(30)], limit=5)
+    assert [one.written_at for one in selection.held_out] == [27, 28, 29]
+    assert [one.written_at for one in selection.learn] == [22, 23, 24, 25, 26]
+    assert len(selection.reasons) == 30
+
+
+def test_one_demonstration_is_learnt_and_none_held_out() -> None:
+    selection = select([demonstration(1)])
+    assert len(selection.learn) == 1 and not selection.held_out
+
+
+def test_no_demonstration_is_on_both_sides() -> None:
+    selection = select([demonstration(i, kind) for i in range(20) for kind in ("mail", "reply")])
+    assert not {one.id for one in selection.learn} & {one.id for one in selection.held_out}
+
+
+def test_a_rare_kind_and_length_is_taken_before_more_of_the_same() -> None:
+    many = [demonstration(i) for i in range(50)]
+    rare = [demonstration(1, "reply"), demonstration(2, "text", 200), demonstration(3, "mail", 80)]
+    selection = select([*many, *rare], limit=6)
+    assert {one.id for one in rare} <= {one.id for one in selection.learn}
+    assert len(selection.learn) == 6
+    assert {kind_of(one) for one in selection.learn} == {"mail", "reply", "text"}
+
+
+def test_near_duplicates_count_once_and_the_newest_stays() -> None:
+    text = "please find the weekly figures attached and tell me by noon whether anything in them looks wrong to you"
+    old, new = demonstration(1, text=text), demonstration(2, text=text + " thanks")
+    selection = select([old, new, *(demonstration(i) for i in range(3, 5))], minimum_held_out=0)
+    chosen = {one.id for one in selection.learn}
+    assert new.id in chosen and old.id not in chosen
+    assert "nearly the same words" in selection.reasons[old.id]
+
+
+def test_what_an_adapter_has_seen_is_never_held_out() -> None:
+    all_of_them = [demonstration(i) for i in range(12)]
+    seen = {one.id for one in all_of_them[6:]}
+    assert not seen & {one.id for one in select(all_of_them, seen_before=seen).held_out}
+
+
+def test_the_order_of_the_input_does_not_matter() -> None:
+    ordered = [demonstration(i % 7, ("mail", "reply")[i % 2], 10 + i) for i in range(40)]
+    shuffled = random.Random(3).sample(ordered, 40)
+    assert select(ordered) == select(shuffled)

@@ -1,0 +1,78 @@
+"""The endpoint in the forms in which tests need it: as an application, and as a real server in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from dittod_service.app import create_app
+from dittod_service.server import Server
+
+from .fakes import FakeBackend
+
+TOKEN = "a-token-of-this-test"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def app(backend: FakeBackend) -> Starlette:
+    return create_app(backend, TOKEN, max_body_bytes=100_000, keep_alive_seconds=0.05)
+
+
+@pytest.fixture
+def ask(app: Starlette) -> Ask:
+    """One request to the application without a network, with the right token unless told otherwise."""
+
+    def one(method: str, path: str, *, headers: dict[str, str] | None = None, **given: object) -> httpx.Response:
+        async def request() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3488") as client:
+                return await client.request(method, path, headers=BEARER | (headers or {}), **given)
+
+        return asyncio.run(request())
+
+    return one
+
+
+@pytest.fixture
+def server(backend: FakeBackend) -> Iterator[Server]:
+    """A real server on a free port."""
+    server = Server(backend, TOKEN, port=0)
+    thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
+    thread.start()
+    yield server
+    server.should_exit = True
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something is true; fail after two seconds."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 2
+        while not condition():
+            assert time.monotonic() < deadline, "it never became true"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture(autouse=True)
+def every_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)

@@ -1,0 +1,52 @@
+"""Settings: file, environment, defaults; what cannot be used is named with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dittod.config import load_settings
+from dittod.errors import SettingsError
+from dittod.paths import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DITTOD_HOME", str(tmp_path))
+    return Home(tmp_path)
+
+
+def test_without_a_file_the_defaults_hold_and_the_folder_lies_in_the_home(home: Home) -> None:
+    settings = load_settings(home)
+    assert (settings.port, settings.base_model, settings.watched_folder) == (3488, "starter", home.root / "watched")
+
+
+def test_the_environment_wins_over_the_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.settings.write_text("port = 1\ndemonstrations = 5\nlearner = {samples = 3}\n")
+    monkeypatch.setenv("DITTOD_PORT", "2")
+    settings = load_settings(home)
+    assert (settings.port, settings.demonstrations, settings.learner) == (2, 5, {"samples": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "hint"),
+    [
+        ("prot = 1", "unknown setting prot", "did you mean port?"),
+        ("port = 70000", "setting port cannot be 70000", "DITTOD_PORT"),
+        ("port = ", "not valid TOML", "correct that line"),
+        ('preset = "fast"', "setting preset cannot be 'fast'", "dittod.toml"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_the_remedy(home: Home, text: str, title: str, hint: str) -> None:
+    home.settings.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert title in caught.value.title and hint in caught.value.hint
+
+
+def test_an_unknown_variable_names_the_nearest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DITTOD_BASEMODEL", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert "DITTOD_BASEMODEL" in caught.value.title and "DITTOD_BASE_MODEL" in caught.value.hint

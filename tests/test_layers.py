@@ -1,0 +1,106 @@
+"""Who may import whom: reads every import of the packages and compares it with the table below."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BOTTOM = {"dittod", "dittod.types", "dittod.errors"}
+MODEL = BOTTOM | {"dittod.starter", "dittod.model", "dittod.engine.protocol"}
+PARENT = BOTTOM | {"dittod.paths", "dittod.config", "dittod.store", "dittod.engine.protocol"}
+
+# Longest prefix wins. A module may import what its line names, and its own package.
+LAYERS: dict[str, set[str]] = {
+    "dittod": set(),
+    "dittod.errors": set(),
+    "dittod.types": set(),
+    "dittod.starter": set(),
+    "dittod.paths": BOTTOM,
+    "dittod.config": BOTTOM | {"dittod.paths"},
+    "dittod.store": BOTTOM,
+    "dittod.engine": set(),
+    "dittod.engine.protocol": BOTTOM,
+    "dittod.serving": BOTTOM | {"dittod.engine.protocol"},
+    "dittod.adapters": PARENT,
+    "dittod.schedule": set(),
+    "dittod.machine": BOTTOM,
+    "dittod.ingest": BOTTOM,
+    "dittod.ingest.folder": PARENT | {"dittod.ingest"},
+    "dittod.engine.client": BOTTOM | {"dittod.engine.protocol"},
+    "dittod.runs": PARENT | {"dittod.adapters", "dittod.schedule", "dittod.ingest.select", "dittod.engine.client"},
+    "dittod.daemon": PARENT | {"dittod.runs", "dittod.machine", "dittod.ingest", "dittod.engine.client"},
+    "dittod.backend": PARENT | {"dittod.serving", "dittod.engine.client"},
+    "dittod.model": MODEL,
+    "dittod.learner": MODEL,
+    "dittod.judge": MODEL | {"dittod.learner"},
+    "dittod.engine.answers": MODEL,
+    "dittod.engine.update": MODEL | {"dittod.learner", "dittod.judge"},
+    "dittod.engine.worker": MODEL | {"dittod.learner", "dittod.engine.answers", "dittod.engine.update"},
+    "dittod.engine.__main__": {"dittod.engine.worker"},
+    "dittod.cli": PARENT
+    | {"dittod.adapters", "dittod.runs", "dittod.daemon", "dittod.backend", "dittod.machine", "dittod.ingest.folder"}
+    | {"dittod_service"},
+    "dittod_service": BOTTOM | {"dittod.serving", "dittod.engine.protocol"},
+}
+
+
+def test_every_import_is_allowed_by_the_table() -> None:
+    wrong = [
+        f"{module} must not import {imported}"
+        for module, path in _modules()
+        for imported in _imports(module, path)
+        if not _allowed(module, imported)
+    ]
+    assert wrong == []
+
+
+def test_every_module_has_a_line_in_the_table() -> None:
+    """A new module of the core gets a line of its own; inside a package that has one, the package's counts."""
+    assert [module for module, _ in _modules() if _line(module) == "dittod" and module != "dittod"] == []
+
+
+def test_the_packaging_folder_is_no_package() -> None:
+    """With an __init__.py it would shadow the `packaging` library that pip, pytest and transformers import."""
+    assert list((ROOT / "packaging").rglob("__init__.py")) == []
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for root in (ROOT, ROOT / "service"):
+        for package in ("dittod", "dittod_service"):
+            for path in sorted((root / package).rglob("*.py")):
+                parts = path.relative_to(root).with_suffix("").parts
+                yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if _is_ours(alias.name))
+        elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
+            assert node.level == 0, f"{module}: imports are absolute here"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if _is_module(inner) else str(node.module)
+
+
+def _is_ours(name: str) -> bool:
+    return name.split(".")[0] in ("dittod", "dittod_service")
+
+
+def _is_module(name: str) -> bool:
+    relative = Path(*name.split("."))
+    return any((root / relative).is_dir() or (root / relative).with_suffix(".py").is_file() for root in (ROOT, ROOT / "service"))
+
+
+def _line(module: str) -> str:
+    """The entry of LAYERS that counts for a module: the longest that it begins with."""
+    return max((name for name in LAYERS if module == name or module.startswith(name + ".")), key=len)
+
+
+def _allowed(module: str, imported: str) -> bool:
+    line = _line(module)
+    own_package = line if line not in BOTTOM else module
+    allowed = LAYERS[line] | {own_package}
+    return any(imported == name or (name != "dittod" and imported.startswith(name + ".")) for name in allowed)

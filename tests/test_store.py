@@ -1,0 +1,170 @@
+"""The store: what goes in comes out, once, and promotion is one statement."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from dittod import adapters
+from dittod.errors import DittodError, NotFound
+from dittod.store import MIGRATIONS, FileRow, Store
+from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = Store(tmp_path / "dittod.sqlite")
+    yield opened
+    opened.close()
+
+
+def _demonstration(prompt: str, completion: str = "Words of mine.", written_at: float = 1.0) -> Demonstration:
+    return Demonstration(demonstration_id(prompt, completion), prompt, completion, "source", written_at)
+
+
+def _file(path: str, *, profile: str = "default", read_at: float = 1.0) -> FileRow:
+    return FileRow(path, profile, 10, 20, "read", "", ("me@x.example",), {"me@x.example": 1}, read_at)
+
+
+def _adapter(letter: str, **changes: object) -> Adapter:
+    values: dict[str, object] = {
+        "id": letter * 64, "profile": "default", "number": 0, "state": "candidate", "path": f"/nowhere/{letter}",
+        "run_id": "run", "base_model": "starter", "base_revision": "1", "template_sha256": "t",
+        "demonstration_ids": ("d",), "seed": 1, "created_at": 1.0, "promoted_at": None,
+        "verdict": Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, ("text",)),
+    }  # fmt: skip
+    return Adapter(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_file_is_readable_by_the_user_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    store.note("x", {})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    store.close()
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_the_same_pair_in_two_files_is_stored_once_and_stays_until_both_are_gone(store: Store) -> None:
+    pair = _demonstration("p")
+    assert store.record_file(_file("a.eml"), [pair]) == 1
+    assert store.record_file(_file("b.eml"), [pair]) == 0
+    assert store.forget_file("a.eml") == 0
+    assert store.demonstrations("default") == [pair]
+    assert store.forget_file("b.eml") == 1
+    assert store.demonstrations("default") == []
+
+
+def test_the_same_pair_in_two_profiles_belongs_to_both(store: Store) -> None:
+    pair = _demonstration("p")
+    store.record_file(_file("a.eml"), [pair])
+    store.record_file(_file("blog/a.eml", profile="blog"), [pair])
+    store.forget_file("a.eml")
+    assert (store.demonstrations("default"), store.demonstrations("blog")) == ([], [pair])
+
+
+def test_what_a_changed_file_held_before_is_dropped(store: Store) -> None:
+    store.record_file(_file("a.eml"), [_demonstration("old")])
+    store.record_file(_file("a.eml"), [_demonstration("new")])
+    assert [each.prompt for each in store.demonstrations("default")] == ["new"]
+
+
+def test_reading_a_file_again_does_not_make_its_demonstrations_new(store: Store) -> None:
+    store.record_file(_file("a.eml", read_at=10.0), [_demonstration("p")])
+    store.record_file(_file("a.eml", read_at=99.0), [_demonstration("p")])
+    assert store.count_demonstrations("default", since=50.0) == 0
+
+
+def test_dropped_text_is_not_left_in_the_file(store: Store, tmp_path: Path) -> None:
+    canary = "canary-7f3a-of-the-user"
+    store.record_file(_file("a.eml"), [_demonstration("p", canary)])
+    store.forget_file("a.eml")
+    store.close()
+    assert canary.encode() not in (tmp_path / "dittod.sqlite").read_bytes()
+    store.__init__(tmp_path / "dittod.sqlite")  # type: ignore[misc]
+
+
+def test_demonstrations_are_found_by_the_beginning_of_their_id(store: Store) -> None:
+    pair = _demonstration("p")
+    store.record_file(_file("a.eml"), [pair, _demonstration("q")])
+    assert store.demonstration(pair.id[:12]) == ("default", pair)
+    with pytest.raises(NotFound, match="2 demonstrations"):
+        store.demonstration("")
+
+
+def test_runs_keep_every_field(store: Store) -> None:
+    run = Run("r1", "blog", "requested", 7, "clean", 5.0, ("a", "b"), ("c",))
+    store.add_run(run)
+    assert store.run("r1") == run
+    store.change_run("r1", state="running", progress={"phase": "dpo", "done": 1, "of": 2})
+    changed = store.run("r1")
+    assert (changed.state, changed.progress) == ("running", {"phase": "dpo", "done": 1, "of": 2})
+    assert [each.id for each in store.runs("running", profile="blog")] == ["r1"]
+    assert store.runs("done") == []
+
+
+def test_adapters_are_numbered_by_profile_and_entered_once(store: Store) -> None:
+    first, again = store.add_adapter(_adapter("a")), store.add_adapter(_adapter("a"))
+    second = store.add_adapter(_adapter("b"))
+    other = store.add_adapter(_adapter("c", profile="blog"))
+    assert first == again
+    assert [each.number for each in (first, second, other)] == [1, 2, 1]
+    assert first.verdict == Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, ("text",))
+
+
+def test_promoting_retires_what_was_promoted_and_rolling_back_goes_step_by_step_to_base(store: Store) -> None:
+    for letter in "abc":
+        adapters.promote(store, store.add_adapter(_adapter(letter)))
+    states = {each.id[0]: each.state for each in store.adapters()}
+    assert states == {"a": "retired", "b": "retired", "c": "promoted"}
+    assert [getattr(adapters.roll_back(store, "default"), "number", None) for _ in range(3)] == [2, 1, None]
+    assert adapters.promoted(store, "default") is None
+    with pytest.raises(NotFound, match="base already"):
+        adapters.roll_back(store, "default")
+
+
+def test_promoting_in_one_profile_leaves_the_others_alone(store: Store) -> None:
+    blog = store.add_adapter(_adapter("a", profile="blog"))
+    store.set_promoted("blog", blog.id, 1.0)
+    adapters.promote(store, store.add_adapter(_adapter("b")))
+    assert adapters.promoted(store, "blog") == store.adapter(blog.id)
+
+
+def test_adapters_are_found_by_id_or_by_profile_and_number(store: Store) -> None:
+    found = store.add_adapter(_adapter("a"))
+    assert adapters.find(store, "aaa") == adapters.find(store, "default@1") == found
+    for wrong in ("default@2", "zzz", "other@1"):
+        with pytest.raises(NotFound):
+            adapters.find(store, wrong)
+
+
+def test_a_second_process_sees_a_promotion_at_once(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "dittod.sqlite")
+    adapters.promote(other, other.add_adapter(_adapter("a")))
+    other.close()
+    assert adapters.promoted(store, "default") is not None
+
+
+def test_a_file_of_a_newer_dittod_is_refused_unharmed(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite"
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(DittodError, match="newer dittod"):
+        Store(path)
+
+
+def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
+    class Boom(Exception):
+        pass
+
+    def demonstrations():
+        yield _demonstration("p")
+        raise Boom
+
+    with pytest.raises(Boom):
+        store.record_file(_file("a.eml"), demonstrations())
+    assert store.files() == {} and store.demonstrations("default") == []
