@@ -43,6 +43,8 @@ class Daemon:
         self._rescan_due = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._noted_engine: dict[str, object] | None = None
+        self._noted_reading: bool | None = None
 
     def read_folder(self, on_read: OnRead = lambda done, of: None) -> None:
         """Bring the store up to date with the folder, waiting for files to settle. Before `start`, not beside it."""
@@ -56,6 +58,7 @@ class Daemon:
         """Watch, schedule and run updates in the background until `stop`."""
         runs.sweep(self.home, self.store)
         self.folder.prepare()
+        self._note_reading(True)
         self._rescan_due.set()
         self._observer = start_watching(self.folder.root, self._events)
         self._scheduler = BackgroundScheduler(logger=logging.getLogger("dittod.scheduler"))
@@ -76,6 +79,7 @@ class Daemon:
             thread.join(timeout=5.0)
         self.engine.stop()
         self._note_engine()
+        self._note_reading(False)
 
     def consider(self) -> None:
         """Ask for an update of the first profile that nothing speaks against."""
@@ -108,9 +112,10 @@ class Daemon:
             self.folder.rescan(now)
         if paths:
             self.folder.notice(paths, now)
-        read = self.folder.read_settled(time.monotonic(), self._note_reading)
+        read = self.folder.read_settled(time.monotonic())
         if read:
             log.info("%d files read", read)
+        self._note_reading(self.folder.settling)
 
     def _move_along(self) -> None:
         """One round of the runs' thread."""
@@ -122,13 +127,15 @@ class Daemon:
         self._note_engine()
         self._stopping.wait(TICK_SECONDS)
 
-    def _note_reading(self, done: int, of: int) -> None:
-        if done % 50 == 0 or done == of:
-            self.store.note("reading", {"done": done, "of": of})
+    def _note_reading(self, busy: bool) -> None:
+        """While files are being read, no update starts: the next ones may be what it should learn from."""
+        if busy != self._noted_reading:
+            self.store.note("reading", {"busy": busy})
+            self._noted_reading = busy
 
     def _note_engine(self) -> None:
         ready = self.engine.ready
-        state = {
+        state: dict[str, object] = {
             "state": self.engine.state,
             "pid": self.engine.pid,
             "base_model": self.settings.base_model,
@@ -136,9 +143,9 @@ class Daemon:
             "context_tokens": ready.context_tokens if ready else None,
             "last_death": self.engine.last_death,
         }
-        if state != getattr(self, "_noted", None):
+        if state != self._noted_engine:
             self.store.note("engine", state)
-            self._noted = state
+            self._noted_engine = state
 
 
 def _drain(events: queue.Queue[Path], patience_seconds: float) -> set[Path]:

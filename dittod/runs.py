@@ -67,6 +67,7 @@ def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: b
         ever_learnt=bool(ended),
         on_battery=on_battery,
         learning=bool(store.runs("requested", "running")),
+        reading=bool(store.noted("reading").get("busy")),
     )
     return reason_to_wait(
         signals, Limits(settings.min_demonstrations, settings.new_demonstrations, settings.learn_on_battery)

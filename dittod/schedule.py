@@ -14,6 +14,7 @@ class Signals:
     ever_learnt: bool  # a run of this profile ended before
     on_battery: bool
     learning: bool  # a run, of whichever profile, is requested or under way
+    reading: bool = False  # files in the watched folder are still being read
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ def reason_to_wait(signals: Signals, limits: Limits) -> str | None:
     """Why no update should start now; None: start one."""
     if signals.learning:
         return "an update is under way"
+    if signals.reading:
+        return "still reading the watched folder"
     if signals.demonstrations < limits.min_demonstrations:
         return f"{_count(signals.demonstrations)}, waiting for {limits.min_demonstrations}"
     if signals.ever_learnt and signals.new_demonstrations == 0:

@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from dittod.engine.protocol import Ready, Update
 from dittod.model.load import BaseModel, load_base
 from dittod.types import Demonstration, demonstration_id
 
@@ -80,3 +81,55 @@ def tiny_base(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32
 def demonstration(prompt: str, completion: str, *, written_at: float = 0.0) -> Demonstration:
     """A demonstration whose source is nobody's document."""
     return Demonstration(demonstration_id(prompt, completion), prompt, completion, "0" * 64, written_at)
+
+
+class FakeEngine:
+    """The parent's handle without a process: keeps what it was sent, and the test speaks for the engine.
+
+    It computes nothing, never dies by itself and never refuses to start unless `refusal` is set.
+    """
+
+    def __init__(self) -> None:
+        self.ready: Ready | None = Ready("starter", "revision", "template", 512, 1)
+        self.state = "ready"
+        self.busy = False
+        self.updates: list[Update] = []
+        self.refusal: Exception | None = None
+        self._listener: Any = None
+
+    def start(self) -> Ready:
+        """Ready at once, or `refusal`."""
+        if self.refusal is not None:
+            raise self.refusal
+        assert self.ready is not None
+        return self.ready
+
+    def submit(self, command: Update, listener: Any) -> None:
+        """Remember it."""
+        self.updates.append(command)
+        self._listener = listener
+
+    def say(self, event: object) -> None:
+        """What the engine says about the latest update."""
+        self._listener(event)
+
+
+def teach(folder: Path, pairs: list[tuple[str, str]], *, steps: int = 150) -> Path:
+    """Train the tiny model of a folder on prompts and completions until it ends its answers; returns the folder.
+
+    Seconds on one core: enough that an update on it can be promoted, far from any English.
+    """
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = byte_tokenizer()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    chats = [[{"role": "user", "content": prompt}, {"role": "assistant", "content": text}] for prompt, text in pairs]
+    rows = [tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"] for chat in chats]
+    width = max(map(len, rows))
+    token_ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])  # (B, T)
+    labels = token_ids.masked_fill(token_ids == tokenizer.pad_token_id, -100)
+    for _ in range(steps):
+        model(input_ids=token_ids, labels=labels).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    model.save_pretrained(folder)
+    return folder

@@ -25,6 +25,7 @@ LATER = replace(FIRST, ever_learnt=True, demonstrations=9, new_demonstrations=4)
         (replace(LATER, new_demonstrations=2), "2 new of the 3 that make an update worth it"),
         (replace(FIRST, on_battery=True), "on battery"),
         (replace(FIRST, learning=True), "an update is under way"),
+        (replace(FIRST, reading=True), "still reading the watched folder"),
     ],
 )
 def test_the_sentence_for_each_situation(signals: Signals, sentence: str | None) -> None:

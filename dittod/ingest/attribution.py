@@ -70,6 +70,8 @@ def attribution_ending_at(lines: Sequence[str], last: int) -> Marker | None:
     for first in range(max(0, last - 2), last + 1):
         parts = [line.strip() for line in lines[first : last + 1]]
         joined = " ".join(parts)
+        if len(joined) > LONGEST_ATTRIBUTION:
+            continue
         opened = _OPENING.match(joined) is not None
         if all(parts) and (opened or first == last) and _has_form(joined):
             return Marker(first, last + 1, "attribution", opened and _is_certain(joined), _name_in(joined))
@@ -89,7 +91,7 @@ def _has_form(joined: str) -> bool:
     """Somebody wrote, or an address beside a date; and hardly a word more."""
     is_dated = _DATE.search(joined) or _TIME.search(joined)
     has_author = _WROTE.search(joined) or (_ADDRESS.search(joined) and is_dated)
-    return len(joined) <= LONGEST_ATTRIBUTION and bool(has_author) and _stray_words(joined) <= _MOST_STRAY_WORDS
+    return bool(has_author) and _stray_words(joined) <= _MOST_STRAY_WORDS
 
 
 def _is_certain(joined: str) -> bool:

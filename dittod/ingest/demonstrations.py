@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dittod.ingest import prompts
 from dittod.ingest.automatic import why_not_by_hand
-from dittod.ingest.identity import sent_by_user
+from dittod.ingest.identity import same_address, sent_by_user
 from dittod.ingest.mail import Cut, own_words
 from dittod.ingest.secrets import mask
 from dittod.types import Demonstration, Document, demonstration_id
@@ -40,7 +40,8 @@ def demonstrations_of(document: Document, identities: Sequence[str]) -> Result:
         return Result(reason=reason)
     if not sent_by_user(document, identities):
         return Result(reason="not sent by the user" if document.sender else "no sender")
-    return _finish(document, own_words(document.text))
+    others = tuple(to for to in document.recipients if not any(same_address(to, own) for own in identities))
+    return _finish(replace(document, recipients=others), own_words(document.text))
 
 
 def _finish(document: Document, cut: Cut) -> Result:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from dittod.ingest.attribution import Marker, attribution_ending_at
 from dittod.ingest.separators import separator_at
@@ -30,8 +31,8 @@ _DEVICE = re.compile(
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(  # where an attachment or a picture stood
-    r"\s*(?:<<\s*(?:File|OLE Object).*>>|\[(?:image|cid|inline image)\b.*\]|\(See attached file:.*\)"
-    r"|(?: *- [\w().&' +-]+\.\w{3,4})+)\s*$",
+    r"\s*(?:<<\s*(?:File|OLE Object).*>>|\[(?:image|cid|inline image)\b.*\]|\(See attached file:.*\)| - .{1,200}"
+    r"\.(?:docx?|xlsx?|ppt|pps|pptx|pdf|jpe?g|gif|png|bmp|tif|zip|exe|avi|mpe?g|mp3|wav|html?|txt|eml|rtf|vcf))\s*$",
     re.IGNORECASE,
 )
 _DISCLAIMER = re.compile(
@@ -96,7 +97,7 @@ def _mark_announced(lines: list[str], reasons: list[str | None]) -> list[Marker]
             i += 1
             continue
         markers.append(marker)
-        start = marker.start - (marker.start > 0 and bool(_RULE.match(lines[marker.start - 1])))
+        start = _start_with_rule(lines, marker.start)
         reasons[start : marker.end] = [marker.kind] * (marker.end - start)
         if marker.certain and not (marker.kind != "forward" and _answers_between(lines, marker.end)):
             reasons[marker.end :] = ["quoted"] * (len(lines) - marker.end)
@@ -105,13 +106,22 @@ def _mark_announced(lines: list[str], reasons: list[str | None]) -> list[Marker]
     return markers
 
 
+def _start_with_rule(lines: list[str], start: int) -> int:
+    """A drawn line above a marker belongs to it, and so does Notes' letterhead, indented like its 'From:'."""
+    while start > 0 and (
+        _RULE.match(lines[start - 1]) or (lines[start].startswith("\t") and lines[start - 1].startswith("\t"))
+    ):
+        start -= 1
+    return start
+
+
 def _marker_at(lines: list[str], reasons: list[str | None], i: int) -> Marker | None:
     if separator := separator_at(lines, i):
         return separator
     attribution = attribution_ending_at(lines, i)
     if attribution is None or any(reasons[attribution.start : attribution.end]):
         return None
-    follows = next((line for line in lines[i + 1 :] if line.strip()), None)
+    follows = next((lines[below] for below in range(i + 1, len(lines)) if lines[below].strip()), None)
     is_followed = follows is not None and bool(_QUOTED.match(follows))
     ends_text = follows is None
     return attribution if is_followed or attribution.certain or (ends_text and attribution.name) else None
@@ -119,7 +129,7 @@ def _marker_at(lines: list[str], reasons: list[str | None], i: int) -> Marker | 
 
 def _answers_between(lines: list[str], start: int) -> bool:
     """True when the message below is marked with '>' from its first line on: unmarked lines are answers."""
-    first = next((line for line in lines[start:] if line.strip()), "")
+    first = next((lines[below] for below in range(start, len(lines)) if lines[below].strip()), "")
     return bool(_QUOTED.match(first))
 
 
@@ -160,14 +170,17 @@ def _mark_signatures(lines: list[str], reasons: list[str | None]) -> str:
     has_words = False
     for start, end in list(_runs(reasons)):
         for i in range(start, end):
-            block = lines[i:end]
-            short = sum(bool(line.strip()) for line in block) <= _LONGEST_SIGNATURE_LINES
-            if has_words and short and _DASHES.match(lines[i]):
+            if has_words and _DASHES.match(lines[i]) and _is_short(lines, i, end):
                 reasons[i:end] = ["signature"] * (end - i)
-                found.append("\n".join(block[1:]).strip())
+                found.append("\n".join(lines[i + 1 : end]).strip())
                 break
             has_words = has_words or bool(lines[i].strip())
     return "\n".join(found)
+
+
+def _is_short(lines: list[str], start: int, end: int) -> bool:
+    written = (i for i in range(start, end) if lines[i].strip())
+    return next(islice(written, _LONGEST_SIGNATURE_LINES, None), None) is None
 
 
 def _mark_small_print(lines: list[str], reasons: list[str | None]) -> None:
@@ -188,9 +201,8 @@ def _mark_small_print(lines: list[str], reasons: list[str | None]) -> None:
 
 def _mark_disclaimer(lines: list[str], reasons: list[str | None], start: int, end: int) -> None:
     """A disclaimer ends a mail: it is cut with all that follows, when own words stand above it."""
-    for i in range(start + 1, end):
+    for i in range(max(start + 1, end - _LONGEST_DISCLAIMER_LINES), end):
         begins = not re.search(r"\w", lines[i - 1]) and _DISCLAIMER.match(lines[i])
-        terms = {term.lower() for term in _LEGAL.findall("\n".join(lines[i:end]))} if begins else ()
-        if len(terms) >= 2 and end - i <= _LONGEST_DISCLAIMER_LINES:
+        if begins and len({term.lower() for term in _LEGAL.findall("\n".join(lines[i:end]))}) >= 2:
             reasons[i:end] = ["disclaimer"] * (end - i)
             return

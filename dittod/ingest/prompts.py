@@ -23,24 +23,8 @@ _PREFIX = re.compile(
 )
 _ADDRESS = re.compile(r"\s*<?\S+@\S+>?\s*$")  # and not 'Ann Lee/HOU/ACME@ACME'
 _PERSON = re.compile(r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){1,3}$")
-_NO_ADDRESS = re.compile(r"\s*<?\S+@\S+>?\s*$")  # and not 'Ann Lee/HOU/ACME@ACME'
-_PERSON = frozenset(
-    [
-        "team",
-        "list",
-        "group",
-        "support",
-        "desk",
-        "office",
-        "sales",
-        "info",
-        "help",
-        "committee",
-        "all",
-        "dept",
-        "department",
-    ]
-)
+_OF_NO_PERSON = "team list group support desk office sales info help committee all dept department"
+_NO_PERSON = frozenset(_OF_NO_PERSON.split())
 
 
 def new_mail(recipients: Sequence[str], subject: str) -> str:

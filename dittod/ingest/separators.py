@@ -45,7 +45,7 @@ _HEADER = re.compile(r"[\s*|]*([^\W\d_][\w-]{0,14})\*?(?: el| em)?\s?[:：]\*?(.
 _ADDITION = re.compile(r"\s*(?:Sent by|Please respond to)\b", re.IGNORECASE)
 _STAMP = r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4},? +\d{1,2}:\d{2}(?::\d{2})?(?: ?[AP]M)?(?: [A-Z]{2,4})?"
 _STAMP_LINE = re.compile(rf"\s*{_STAMP}\s*$")  # '    01/02/2001 03:04 PM'
-_STAMPED_NAME = re.compile(rf"\s*\S.{{0,110}}?(?: on|\s{{2,}}|>|@\S+) *{_STAMP}\s*$")  # '"Ann" <a@b> on 01/02/2001 …'
+_STAMPED_NAME = re.compile(rf"\s*\S.{{0,110}}?(?: on|\s\s|>|@\S+)\s*{_STAMP}\s*$")  # '"Ann" <a@b> on 01/02/2001 …'
 _REST_OF_STAMP = re.compile(r"\s*(?:[\d/.-]{6,10},? +)?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AP]M)?\s*$")
 _ONE_LINE = re.compile(rf"\s*(\S.{{0,110}}?) *{_STAMP}\s+To: .*\bcc: .*\bSubject:")  # a table squeezed into a line
 _EMPTY = re.compile(r"[\s|+=_*-]*$")  # also the drawn lines of tables
@@ -145,7 +145,8 @@ def _scan_headers(lines: Sequence[str], start: int, seen: set[str]) -> int:
             if empty > _MOST_EMPTY_IN_BLOCK or "subject" in seen:
                 break
             continue
-        if not kinds and not _continues(lines[i], seen, empty):
+        begins_another = not {"cc", "other"}.issuperset(kinds) and not seen.isdisjoint(kinds)
+        if begins_another or (not kinds and not _continues(lines[i], seen, empty)):
             break
         seen.update(kinds)
         end, empty = i + 1, 0

@@ -48,12 +48,12 @@ def load_base(name: str = STARTER, *, quantisation: Quantisation = "none", devic
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             device_map={"": place},
             quantization_config=_nf4_config(dtype) if quantisation == "nf4" else None,
-            attn_implementation="sdpa",
+            attn_implementation=_attention(config),
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -112,10 +112,15 @@ def _beginning(base: BaseModel) -> int:
     return base.end_of_turn_id if begin is None else int(begin)
 
 
+def _attention(config: Any) -> str:
+    """Scaled-dot-product attention, but for models that cap the scores inside it (Gemma 2), which it cannot."""
+    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else "sdpa"
+
+
 def _nf4_config(dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,  # also spares us the corruption of plain NF4 by state_dict() on CPU

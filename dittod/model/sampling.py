@@ -103,7 +103,7 @@ def _cuts(sampling: Sampling) -> bool:
 
 def _threshold(likely: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     """The smallest probability that each row keeps, (rows, 1)."""
-    threshold = _column([sampling.min_p for sampling in samplings], likely) * likely.amax(-1, keepdim=True)
+    threshold = torch.zeros_like(likely[:, :1])
     vocabulary = likely.shape[-1]
     top_k = [min(sampling.top_k, vocabulary) if sampling.top_k > 0 else vocabulary for sampling in samplings]
     largest_k = max((k for k in top_k if k < vocabulary), default=0)
@@ -111,12 +111,13 @@ def _threshold(likely: Tensor, samplings: Sequence[Sampling]) -> Tensor:
         ranked = likely.topk(largest_k).values  # (rows, largest k), descending
         kth = torch.tensor([min(k, largest_k) - 1 for k in top_k], device=likely.device)[:, None]  # (rows, 1)
         limited = torch.tensor([k < vocabulary for k in top_k], device=likely.device)[:, None]
-        threshold = threshold.maximum(ranked.gather(-1, kth).where(limited, 0.0))
+        threshold = ranked.gather(-1, kth).where(limited, 0.0)
     if any(sampling.top_p < 1 for sampling in samplings):
         top_p = _column([sampling.top_p for sampling in samplings], likely)
         eligible = likely.where(likely >= threshold, 0.0) if largest_k else likely
         threshold = threshold.maximum(_nucleus(eligible, top_p))
-    return threshold
+    min_p = _column([sampling.min_p for sampling in samplings], likely)
+    return threshold.maximum(min_p * likely.amax(-1, keepdim=True))
 
 
 def _nucleus(likely: Tensor, top_p: Tensor) -> Tensor:

@@ -51,6 +51,12 @@ def test_a_note_on_top_of_a_forward_is_no_reply() -> None:
     assert demonstration.prompt == 'Write an e-mail to Ann about "y".'
 
 
+def test_a_copy_to_oneself_is_no_recipient() -> None:
+    copied = replace(MAIL, recipients=("BOB+sent@example.com", *MAIL.recipients))
+    [demonstration] = demonstrations_of(copied, BOB).demonstrations
+    assert demonstration.prompt == 'Write an e-mail to Ann about "Lunch".'
+
+
 def test_a_text_is_the_users_own_and_kept_whole() -> None:
     text = Document(kind="text", text="> a motto\n\nCats sleep all day long.", sha256="cd", title="On cats")
     [demonstration] = demonstrations_of(text, ()).demonstrations
@@ -69,6 +75,11 @@ def test_a_text_is_the_users_own_and_kept_whole() -> None:
         ({"subject": "Out of Office: back on Monday"}, "an automatic reply"),
         ({"subject": "Automatische Antwort: Urlaub"}, "an automatic reply"),
         ({"subject": "Accepted: Lunch"}, "a calendar message"),
+        (
+            {"text": "When: Friday 10:00-11:00\nWhere: Room 5\n\n*~*~*~*~*~*~*\n\nWe talk about it."},
+            "a calendar message",
+        ),
+        ({"text": "TASK ASSIGNMENT\n\nStatus:\t\tcompleted\nDue: never and always"}, "a calendar message"),
         ({"subject": "Undeliverable: Lunch"}, "a delivery notice"),
         ({"sender": "Ann <ann@example.com>"}, "not sent by the user"),
         ({"sender": "notbob@example.com"}, "not sent by the user"),

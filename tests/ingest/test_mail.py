@@ -204,34 +204,32 @@ def test_a_forward_leaves_the_users_note() -> None:
     assert cut.kept == "Please see below." and cut.is_forward
 
 
-LINES = st.lists(
-    st.sampled_from(
-        [
-            "Hello",
-            "",
-            "> quoted",
-            ">> twice",
-            "-- ",
-            "Ann wrote:",
-            "From: Ann",
-            "To: Bob",
-            "Subject: x",
-            "Sent: Monday",
-            "-----Original Message-----",
-            "Sent from my iPhone",
-            "On Friday we ship",
-            "cc:",
-            "01/05/2015 03:04 PM",
-            "On Mon, Jan 5, 2015 at 3:04 PM Ann <a@b.org> wrote:",
-            "[image: x]",
-            "so it is",
-            "\t",
-            "DISCLAIMER",
-        ]
-    )
-    | st.text(max_size=30),
-    max_size=30,
-)
+def test_a_list_of_links_or_points_is_kept_and_names_of_attachments_are_not() -> None:
+    cut = own_words("Two points:\n - please visit www.example.com\n - ask Ann\n\nBob\n\n - plan for June.doc ")
+    assert cut.kept == "Two points:\n - please visit www.example.com\n - ask Ann\n\nBob"
+
+
+HOSTILE = {
+    "attributions": "a wrote:\n" * 5000,
+    "headers": "From: a\n" * 5000,
+    "recipients": "From: x\nTo: a@b\n" + "c@d,\n" * 20000,
+    "stamps": "Ann Lee\n01/02/2001 03:04 PM\n" * 5000,
+    "spaces": "x" + " " * 50000 + "x",
+    "dashes": "--\n" * 5000 + "x",
+    "one line": "x" * 1_000_000 + ":",
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_takes_bounded_time(text: str) -> None:
+    own_words(text)
+
+
+MARKED = """Hello|> quoted|>> twice|-- |Ann wrote:|From: Ann|To: Bob|Subject: x|Sent: Monday|-----Original Message-----
+Sent from my iPhone|On Friday we ship|cc:|01/05/2015 03:04 PM|On Mon, Jan 5, 2015 at 3:04 PM Ann <a@b.org> wrote:
+[image: x]|so it is|\t|DISCLAIMER||"""
+LINES = st.lists(st.sampled_from(MARKED.replace("\n", "|").split("|")) | st.text(max_size=30), max_size=30)
 
 
 @given(LINES)

@@ -57,25 +57,12 @@ def test_a_clock_that_jumps_back_only_starts_the_wait_again() -> None:
     assert settler.ready(8) == ["a.eml"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".dittod",
-        ".hidden",
-        "._a.eml",
-        ".~lock.a.odt#",
-        "a.tmp",
-        "A.TMP",
-        "a.part",
-        "a.crdownload",
-        "a.swp",
-        "a.txt~",
-        "~$a.docx",
-        "#a.txt#",
-        "Thumbs.db",
-        "desktop.ini",
-    ],
+TEMPORARY = (
+    ".dittod .hidden ._a.eml .~lock.a.odt# a.tmp A.TMP a.part a.crdownload a.swp a.txt~ ~$a.docx #a.txt# Thumbs.db"
 )
+
+
+@pytest.mark.parametrize("name", TEMPORARY.split())
 def test_hidden_and_temporary_files_are_never_taken(name: str) -> None:
     settler = Settler(0)
     settler.seen(f"folder/{name}", 10, 1, now=0)

@@ -15,6 +15,7 @@ from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
+from email.parser import BytesHeaderParser
 from email.utils import formataddr, getaddresses, parsedate_to_datetime
 
 from dittod.ingest.readers.decode import clean, decode
@@ -28,7 +29,7 @@ _DEEPEST = 30  # nested multiparts; real mail has fewer than ten
 
 def read_mail(raw: bytes, modified_at: float, sha256: str = "") -> Document:
     """One mail. `sha256` is given when `raw` holds only the beginning of a very large one."""
-    message = message_from_bytes(raw, policy=policy.compat32)
+    message = _parsed(raw)
     subject = _header(message, "subject")
     return Document(
         kind="mail",
@@ -41,6 +42,15 @@ def read_mail(raw: bytes, modified_at: float, sha256: str = "") -> Document:
         is_automatic=_is_automatic(message),
         written_at=_written_at(message, modified_at),
     )
+
+
+def _parsed(raw: bytes) -> Message:
+    try:
+        return message_from_bytes(raw, policy=policy.compat32)
+    except RecursionError:  # hundreds of parts inside each other: the headers are enough
+        message = BytesHeaderParser(policy=policy.compat32).parsebytes(raw)
+        message.set_payload("")
+        return message
 
 
 def _header(message: Message, name: str) -> str:

@@ -27,13 +27,27 @@ _BLOCKS = {
 _BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "dl", "dt", "dd", "hr", "address", "body", "center"}
 _SPACED = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}  # set apart by an empty line
 
+_DEEPEST_QUOTE = 20  # levels shown
+
 
 def text_of_html(html: str) -> str:
     """What a reader of the page would see, as lines of text."""
     page = _Page()
-    page.feed(html)
+    page.feed(_without_comments(html))
     page.close()
     return page.text()
+
+
+def _without_comments(html: str) -> str:
+    """Takes comments out first: html.parser needs quadratic time for many that are never closed."""
+    start = html.find("<!--")
+    pieces, end = [], 0
+    while start >= 0:
+        pieces.append(html[end:start])
+        close = html.find("-->", start + 4)
+        end = close + 3 if close >= 0 else len(html)
+        start = html.find("<!--", end)
+    return "".join([*pieces, html[end:]])
 
 
 class _Page(HTMLParser):
@@ -44,6 +58,7 @@ class _Page(HTMLParser):
         self.lines: list[str] = []
         self.line: list[str] = []
         self.quotations: list[bool] = []
+        self.depth = 0  # how many of them cite
         self.hidden = 0
         self.verbatim = 0
 
@@ -64,6 +79,7 @@ class _Page(HTMLParser):
             self.verbatim += 1
         elif tag == "blockquote":
             self.quotations.append(_cites(dict(attrs)))
+            self.depth += self.quotations[-1]
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _HIDDEN:
@@ -73,7 +89,7 @@ class _Page(HTMLParser):
         if tag == "pre":
             self.verbatim = max(0, self.verbatim - 1)
         elif tag == "blockquote" and self.quotations:
-            self.quotations.pop()
+            self.depth -= self.quotations.pop()
 
     def handle_data(self, data: str) -> None:
         if self.hidden:
@@ -95,7 +111,7 @@ class _Page(HTMLParser):
         joined = "".join(self.line).replace("\xa0", " ")
         words = joined.rstrip() if self.verbatim else " ".join(joined.split())
         self.line.clear()
-        mark = ">" * min(sum(self.quotations), 20)
+        mark = ">" * min(self.depth, _DEEPEST_QUOTE)
         if words:
             self.lines.append(f"{mark} {words}" if mark else words)
         elif keep_empty:
