@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from daemons import START, DaemonProcess, mail, wait_for
 from fakes import make_tiny_model, teach
 
@@ -64,13 +63,19 @@ DIE = "os.kill(os.getpid(), 9)"
 def taught_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that ends its answers, so that an update on it can pass the gate."""
     folder = make_tiny_model(tmp_path_factory.mktemp("taught") / "m")
-    return teach(folder, [(f'Write an e-mail to Ann about "Note {n}".', f"Hi Ann, {n} or so. Bye. Sue") for n in range(9)])
+    return teach(
+        folder, [(f'Write an e-mail to Ann about "Note {n}".', f"Hi Ann, {n} or so. Bye. Sue") for n in range(9)]
+    )
 
 
 @pytest.fixture
 def daemon(taught_model: Path, tmp_path: Path) -> Iterator[DaemonProcess]:
     made = DaemonProcess(
-        tmp_path / "home", base_model=str(taught_model), learner=json.dumps(LEARNER), consider_seconds="0.3", min_demonstrations="7"
+        tmp_path / "home",
+        base_model=str(taught_model),
+        learner=json.dumps(LEARNER),
+        consider_seconds="0.3",
+        min_demonstrations="7",
     )
     made.watched.mkdir(parents=True)
     yield made
@@ -116,7 +121,7 @@ def undisturbed(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
         base_model=str(taught_model),
         learner=json.dumps(LEARNER),
         consider_seconds="0.3",
-            min_demonstrations="7",
+        min_demonstrations="7",
     )
     daemon.watched.mkdir(parents=True)
     _drop_mails(daemon)
@@ -184,7 +189,7 @@ def test_a_parent_killed_while_reading_reads_the_rest_and_nothing_twice(daemon: 
     killed_halfway = 0
     while (before := _count(daemon)) < 300:
         daemon.start()
-        wait_for(lambda: _count(daemon) > before or _count(daemon) == 300, 30)  # noqa: B023
+        wait_for(lambda: _count(daemon) > before or _count(daemon) == 300, 30)
         daemon.kill()
         killed_halfway += 0 < _count(daemon) < 300
     listed = daemon.json("demos", "list")["demonstrations"]

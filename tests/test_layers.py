@@ -91,7 +91,10 @@ def _is_ours(name: str) -> bool:
 
 def _is_module(name: str) -> bool:
     relative = Path(*name.split("."))
-    return any((root / relative).is_dir() or (root / relative).with_suffix(".py").is_file() for root in (ROOT, ROOT / "service"))
+    return any(
+        (root / relative).is_dir() or (root / relative).with_suffix(".py").is_file()
+        for root in (ROOT, ROOT / "service")
+    )
 
 
 def _line(module: str) -> str:

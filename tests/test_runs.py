@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import FakeEngine, demonstration
 
 from dittod import adapters, runs
 from dittod.config import Settings
@@ -13,7 +14,6 @@ from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.store import FileRow, Store
 from dittod.types import Verdict
-from fakes import FakeEngine, demonstration
 
 BETTER = Verdict(True, ("better",), {"ditto_nats_per_token": 2.0})
 WORSE = Verdict(False, ("worse",), {"ditto_nats_per_token": 3.0})
@@ -204,7 +204,9 @@ def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: 
         ({"min_demonstrations": 6}, "5 demonstrations, waiting for 6"),
     ],
 )
-def test_why_a_profile_waits_follows_the_settings(tmp_path: Path, setting: dict[str, int], sentence: str | None) -> None:
+def test_why_a_profile_waits_follows_the_settings(
+    tmp_path: Path, setting: dict[str, int], sentence: str | None
+) -> None:
     bench = Bench(tmp_path, **setting)
     bench.write(5)
     assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False) == sentence
@@ -217,7 +219,10 @@ def test_after_a_run_only_what_came_since_counts_as_new(bench: Bench) -> None:
     bench.runs.advance()
     bench.engine.say(bench.result("a", WORSE))
     run = bench.store.run(run_id)
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False) == "nothing new since the last update"
+    assert (
+        runs.why_waiting(bench.store, bench.settings, "default", on_battery=False)
+        == "nothing new since the last update"
+    )
     later = FileRow("later", "default", 1, 1, "read", "", (), {}, read_at=run.requested_at + 1)
     bench.store.record_file(later, [demonstration("Write later", "Some later words of mine.")])
     waiting = runs.why_waiting(bench.store, bench.settings, "default", on_battery=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes import tiny_base
 
 from dittod.engine.answers import LOADED_ADAPTERS, Answers
 from dittod.engine.protocol import AdapterRef, Delta, Done, Finished, Generate, Sampling
@@ -14,7 +15,6 @@ from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters, LoraShape
 from dittod.types import Message
-from fakes import tiny_base
 
 HELLO = (Message("user", "hello"),)
 
@@ -99,7 +99,9 @@ def test_what_the_model_cannot_take_is_refused_by_name(bench: Bench, request_: G
 
 def test_each_adapter_answers_in_its_own_way_and_the_longest_unused_makes_room(bench: Bench, tmp_path: Path) -> None:
     refs = [_saved_adapter(bench, tmp_path / f"adapter{n}", seed=n) for n in range(LOADED_ADAPTERS + 2)]
-    requests = [Generate(f"{n}", ref, Sampling(temperature=0.0, max_tokens=12), messages=HELLO) for n, ref in enumerate(refs)]
+    requests = [
+        Generate(f"{n}", ref, Sampling(temperature=0.0, max_tokens=12), messages=HELLO) for n, ref in enumerate(refs)
+    ]
     texts = [_text(bench.run(request), request.id) for request in requests]
     assert len(set(texts)) == len(refs)
     assert len(bench.adapters.names()) <= LOADED_ADAPTERS

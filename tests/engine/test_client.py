@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes import demonstration
 
 from dittod.engine.client import Engine
 from dittod.engine.protocol import Delta, Done, Event, Failed, Finished, Generate, Sampling, Stopped, StopUpdate, Update
 from dittod.errors import EngineUnavailable, ModelError
 from dittod.types import Message
-from fakes import demonstration
 
 Heard = queue.Queue[Event | EngineUnavailable]
 

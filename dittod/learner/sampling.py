@@ -1,0 +1,45 @@
+"""Negatives: what the policy itself writes in answer to the demonstrations' prompts. Token ids are kept as drawn.
+
+Knows the decoder's interface; knows nothing of pairs or losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING
+
+from dittod.engine.protocol import Sampling
+
+if TYPE_CHECKING:
+    from dittod.learner.workbench import Workbench
+    from dittod.model.decode import Row
+
+Drawn = dict[str, list["Row"]]  # key of the prompt → finished rows
+
+
+def draw_rows(
+    workbench: Workbench,
+    adapter: str | None,
+    prompts: Mapping[str, tuple[int, ...]],
+    samplings: Mapping[str, Sampling],
+    n: int,
+) -> Generator[int, None, Drawn]:
+    """n completions of every prompt, all in one batch. Yields after each decoding step how many have ended.
+
+    The decoder may be shared with requests: only our own rows are looked at, and a row that is left behind when
+    the generator is closed is cancelled.
+    """
+    drawn: Drawn = {}
+    try:
+        for key, prompt_ids in prompts.items():
+            drawn[key] = workbench.decoder.submit(list(prompt_ids), samplings[key], adapter=adapter, n=n)
+        rows = [row for each in drawn.values() for row in each]
+        done = 0
+        while done < len(rows):
+            workbench.decoder.step()
+            done = sum(row.finish_reason is not None for row in rows)
+            yield done
+        return drawn
+    finally:
+        for row in (row for each in drawn.values() for row in each if row.finish_reason is None):
+            workbench.decoder.cancel(row)

@@ -1,0 +1,66 @@
+"""What the engine lends to an update: the one base model, the adapters on it, a decoder. And how texts become tokens.
+
+Knows nothing of the method. Nothing here keeps state between two micro-steps but the adapters' weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from dittod.learner.batch import TokenSequence, micro_batches, pad
+from dittod.model.load import BaseModel, encode_chat, encode_completion
+from dittod.model.logprobs import CompletionScorer
+from dittod.model.lora import LoraAdapters
+from dittod.types import Demonstration, Message
+
+if TYPE_CHECKING:
+    from dittod.model.decode import Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Borrowed for the length of one micro-step at a time: between two of them, requests use all three."""
+
+    base: BaseModel
+    adapters: LoraAdapters
+    decoder: Decoder
+    scorer: CompletionScorer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scorer", CompletionScorer(self.base))
+
+
+def encode(base: BaseModel, demonstration: Demonstration) -> TokenSequence:
+    """Prompt through the chat template, completion with its end of turn.
+
+    What exceeds the context is cut: the prompt at its front to half of it, then the completion at its end, without
+    an end of turn, since the user did not end there.
+    """
+    room = base.context_tokens
+    completion = encode_completion(base, demonstration.completion)
+    prompt = encode_chat(base, [Message("user", demonstration.prompt)])
+    if len(prompt) + len(completion) > room:
+        prompt = prompt[-max(room // 2, room - len(completion)) :]
+        completion = completion[: room - len(prompt)]
+    return TokenSequence(demonstration.id, tuple(prompt), tuple(completion))
+
+
+def score(
+    workbench: Workbench, sequences: Sequence[TokenSequence], adapter: str | None, micro_batch_tokens: int
+) -> Generator[int, None, list[float]]:
+    """Summed log-probabilities under an adapter, without gradients. Yields after each micro-batch how many are done."""
+    logps = [0.0] * len(sequences)
+    done = 0
+    for part in micro_batches([len(each) for each in sequences], micro_batch_tokens):
+        rows = pad([sequences[each] for each in part], workbench.base.device)
+        with workbench.adapters.active(adapter), torch.no_grad():
+            values = workbench.scorer.logps(rows).tolist()
+        for each, value in zip(part, values, strict=True):
+            logps[each] = value
+        done += len(part)
+        yield done
+    return logps

@@ -1,0 +1,119 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dittod.learner.batch import Batch, TokenSequence, collect, forests, micro_batches, pad
+from dittod.types import PreferencePair, Sample
+
+
+def sample(demonstration_id: str, iteration: int, *token_ids: int) -> Sample:
+    return Sample(demonstration_id, iteration, token_ids, truncated=False, reference_logp=-float(sum(token_ids)))
+
+
+def own(*ids: str) -> dict[str, TokenSequence]:
+    return {each: TokenSequence(each, (1, 2), (3, ord(each))) for each in ids}
+
+
+def online(rejected: Sample) -> PreferencePair:
+    return PreferencePair(rejected.demonstration_id, None, rejected, "online")
+
+
+def test_a_demonstration_in_many_pairs_is_one_sequence() -> None:
+    batch = collect([online(sample("a", 0, 7)), online(sample("a", 0, 8))], own("a"), {"a": -2.5})
+    assert [each.completion_ids for each in batch.sequences] == [(3, ord("a")), (7,), (8,)]
+    assert batch.reference_logps == (-2.5, -7.0, -8.0)
+    assert (batch.chosen, batch.rejected, batch.demonstrations) == ((0, 0), (1, 2), (0,))
+
+
+def test_a_sample_chosen_here_and_rejected_there_is_one_sequence() -> None:
+    old, new = sample("a", 0, 7), sample("a", 1, 8)
+    batch = collect([online(new), PreferencePair("a", new, old, "intermodel")], own("a"), {"a": 0.0})
+    assert len(batch.sequences) == 3
+    assert (batch.chosen, batch.rejected, batch.demonstrations) == ((0, 1), (1, 2), (0,))
+
+
+def test_equal_prompts_with_different_completions_stay_apart() -> None:
+    batch = collect([online(sample("a", 0, 7)), online(sample("b", 0, 7))], own("a", "b"), {"a": -1.0, "b": -2.0})
+    assert len(batch.sequences) == 4
+    assert batch.demonstrations == (0, 2)
+
+
+def test_an_intermodel_pair_alone_brings_no_demonstration() -> None:
+    batch = collect([PreferencePair("a", sample("a", 1, 8), sample("a", 0, 7), "intermodel")], own("a"), {"a": 0.0})
+    assert batch.demonstrations == ()
+
+
+def test_rows_are_padded_on_the_right_and_only_completion_tokens_are_targets() -> None:
+    """Row 0: prompt 1 2, completion 3 4 5; row 1: prompt 6, completion 7. Width 5.
+
+    Token 3 stands at column 2 and is predicted at column 1, flat 1; token 7 stands at (1, 1), predicted at flat 5.
+    """
+    rows = pad([TokenSequence("a", (1, 2), (3, 4, 5)), TokenSequence("b", (6,), (7,))], torch.device("cpu"))
+    assert rows.token_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
+    assert rows.positions.tolist() == [1, 2, 3, 5]
+    assert rows.targets.tolist() == [3, 4, 5, 7]
+    assert rows.owners.tolist() == [0, 0, 0, 1]
+
+
+def test_small_trees_share_a_micro_batch_and_a_large_one_is_cut() -> None:
+    """Sequences of a: 4 + 3 + 3 tokens, padded 3 x 4 = 12; of b: 4 and 22, padded 44, more than 24."""
+    pairs = [online(sample("a", 0, 7)), online(sample("a", 0, 8)), online(sample("b", 0, *range(20)))]
+    parts = forests(collect(pairs, own("a", "b"), {"a": 0.0, "b": 0.0}), micro_batch_tokens=24)
+    assert [[sorted(piece) for piece in part] for part in parts] == [[[0, 1, 2]], [[3], [4]]]
+
+
+sequences = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+@given(sequences)
+def test_padding_loses_and_adds_no_target(shapes: list[tuple[int, int]]) -> None:
+    made = [
+        TokenSequence("d", tuple(range(1, 1 + p)), tuple(range(50, 50 + c))) for p, c in shapes
+    ]  # prompt and completion never share a token
+    rows = pad(made, torch.device("cpu"))
+    flat = rows.token_ids.flatten()
+    assert rows.targets.tolist() == [token for each in made for token in each.completion_ids]
+    assert flat[rows.positions + 1].tolist() == rows.targets.tolist()
+    assert (rows.positions // rows.token_ids.shape[1]).tolist() == rows.owners.tolist()
+
+
+@given(st.lists(st.integers(1, 40), max_size=20), st.integers(1, 100))
+def test_micro_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    parts = micro_batches(lengths, budget)
+    assert sorted(each for part in parts for each in part) == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(lengths[each] for each in part) <= budget
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 3), st.integers(1, 9)),
+        min_size=1,
+        max_size=15,
+    ),
+    st.integers(1, 60),
+)
+def test_forests_never_cut_a_pair_and_lose_nothing(drawn: list[tuple[str, int, int, int]], budget: int) -> None:
+    pairs = [
+        online(sample(d, 0, *range(n + bad)))
+        if good == 0
+        else PreferencePair(d, sample(d, 1, 90, *range(good)), sample(d, 0, 91, *range(n + bad)), "intermodel")
+        for d, good, bad, n in drawn
+    ]
+    batch = collect(pairs, own("a", "b", "c"), {"a": 0.0, "b": 0.0, "c": 0.0})
+    assert len(set(batch.sequences)) == len(batch.sequences)
+    seen: list[int] = []
+    found: list[tuple[TokenSequence, TokenSequence]] = []
+    for part in forests(batch, budget):
+        whole = [each for piece in part for each in piece]
+        seen += whole
+        inside = batch.only(whole)
+        found += _pairs(inside)
+        assert len(part) == 1 or len({each.demonstration_id for each in inside.sequences}) == 1
+    assert sorted(seen) == list(range(len(batch.sequences)))
+    assert sorted(map(repr, found)) == sorted(map(repr, _pairs(batch)))
+
+
+def _pairs(batch: Batch) -> list[tuple[TokenSequence, TokenSequence]]:
+    return [(batch.sequences[c], batch.sequences[r]) for c, r in zip(batch.chosen, batch.rejected, strict=True)]
