@@ -128,14 +128,12 @@ def _ask(url: str, token: str, model: str) -> str:
 
 def _stay(url: str, place: Home) -> None:
     """Serve until Ctrl-C."""
-    out.print("\nServing. Ask it yourself:\n", markup=False)
-    out.print(
-        f"curl {url}/v1/chat/completions -H 'Authorization: Bearer {place.token()}' "
-        "-H 'Content-Type: application/json' "
-        """-d '{"model": "ditto", "messages": [{"role": "user", "content": "Write an e-mail to Anna about the boat."}]}'""",
-        markup=False,
-        soft_wrap=True,
+    body = json.dumps(
+        {"model": "ditto", "messages": [{"role": "user", "content": "Write an e-mail to Anna about tea."}]}
     )
+    out.print("\nServing. Ask it yourself:\n", markup=False)
+    curl = f"curl {url}/v1/chat/completions -H 'Authorization: Bearer {place.token()}' -d '{body}'"
+    out.print(curl, markup=False, soft_wrap=True)
     out.print(
         f"\nDrop more mails into {place.watched}; Ctrl-C ends the demo and removes it.", markup=False, soft_wrap=True
     )
