@@ -109,7 +109,8 @@ def _compare(url: str, token: str) -> None:
     """The same request to both models, answered by the endpoint."""
     out.print(f"\nThe same request to both: {REQUEST}\n", markup=False)
     panels = [
-        Panel(Text(_ask(url, token, model)), title=model, width=min(58, out.width // 2)) for model in ("base", "ditto")
+        Panel(Text(_ask(url, token, model)), title=model, width=min(58, (out.width - 1) // 2))
+        for model in ("base", "ditto")
     ]
     out.print(Columns(panels))
 

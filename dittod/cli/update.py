@@ -92,9 +92,10 @@ def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object
 
 
 def _note(figures: object) -> str:
+    """The one figure of the stage that shows whether it gets anywhere."""
     assert isinstance(figures, dict)
-    shown = [name for name in ("loss", "margin", "accuracy") if isinstance(figures.get(name), (int, float))]
-    return "  ".join(f"{name} {figures[name]:.3f}" for name in shown)
+    shown = [name for name in ("margin", "loss") if isinstance(figures.get(name), (int, float))]
+    return f"{shown[0]} {figures[shown[0]]:.2f}" if shown else ""
 
 
 def report(place: Home, run: Run, *, as_json: bool) -> None:

@@ -40,6 +40,7 @@ Listener = Callable[[Event | EngineUnavailable], None]
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers run 10 to 20 times slower beside other programs
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",  # by default 1024 shapes, each with memory: a tenth less after an update
     "TOKENIZERS_PARALLELISM": "false",
 }
 START_SECONDS = 300.0  # a large model from a slow disk; a start that takes longer is hung
