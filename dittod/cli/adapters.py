@@ -21,7 +21,7 @@ def list_adapters(profile: str | None, *, as_json: bool) -> None:
         print_json({"adapters": [_described(each) for each in found]})
         return
     print_table(
-        ("version", "id", "state", "made", "learnt from", "nats/token", "served before"),
+        ("version", "id", "state", "made", "learnt from", "nats/token", "base's"),
         [
             (
                 f"{each.profile}@{each.number}",
@@ -30,7 +30,7 @@ def list_adapters(profile: str | None, *, as_json: bool) -> None:
                 day(each.created_at),
                 len(each.demonstration_ids),
                 _figure(each, "candidate_nats_per_token"),
-                _figure(each, "served_nats_per_token"),
+                _figure(each, "base_nats_per_token"),
             )
             for each in found
         ],

@@ -131,11 +131,13 @@ def decide(figures: Mapping[str, float], candidates: Sequence[Candidate]) -> tup
     for each in candidates:
         found = objections(each, figures)
         if not found:
+            every_figure["candidate_nats_per_token"] = figures[f"{each.kind}_nats_per_token"]
             reasons = (_praise(each.kind, figures), *against)
             return each.kind, Verdict(True, reasons, every_figure, each.outputs)
         against += found
     if candidates[-1].kind != "supervised" and (unlikely := likelihood_objection("supervised", figures)):
         against.append(unlikely)
+    every_figure["candidate_nats_per_token"] = figures[f"{candidates[0].kind}_nats_per_token"]
     return candidates[0].kind, Verdict(False, tuple(against), every_figure, candidates[0].outputs)
 
 

@@ -116,8 +116,9 @@ def preset(name: str, overrides: Mapping[str, float] | None = None) -> Preset:
 def at_width(chosen: Preset, width: int) -> Preset:
     """The preset with its learning rates for a model of that hidden size.
 
-    lr(width) = lr(w0) · (w0 / width)^0.78, the rule for Llama-like models of LoRA Without Regret (Schulman, 2025): the
-    2e-3 that was swept at width 256 becomes 2.3e-4 at the 4096 of an 8B model.
+    lr(width) = lr(w0) · (w0 / width)^0.78: the 2e-3 that was swept at width 256 becomes 2.3e-4 at the 4096 of an 8B
+    model. The exponent is the one that tinker-cookbook's `get_lr` had for Llama models (0.781; for Qwen's 0.0775, which
+    hardly scales); its later table has 3e-4 for Llama 8B and 1e-3 for 1B and 3B. Not measured on large models here.
     """
     if not chosen.rates_for_width:
         return chosen
