@@ -1,0 +1,163 @@
+"""The command line over a home without a daemon: tables, JSON, errors with a hint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import demonstration
+
+from dittod import adapters, runs
+from dittod.cli import main
+from dittod.cli.terminal import one_line
+from dittod.config import load_settings
+from dittod.paths import Home
+from dittod.store import FileRow, Store
+from dittod.types import Adapter, Verdict
+
+TEXT = demonstration("Write [bold]to Ann[/bold] about tea.", "Dear Ann,\n\nno tea today.\n\nBob", written_at=86400.0)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "100")
+    made = Home(tmp_path / "home")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def filled(home: Home) -> Home:
+    store = Store(home.store)
+    store.record_file(FileRow("a.eml", "default", 1, 1, "read", "", (), {}, 1.0), [TEXT])
+    store.record_file(FileRow("b.jpg", "default", 1, 1, "set_aside", "unknown kind of file", (), {}, 1.0), [])
+    for letter, verdict in (
+        ("a", Verdict(True, ("likelier",), {"base_nats_per_token": 4.0}, ("Dear Tom",))),
+        ("b", Verdict(False, ("no",), {})),
+    ):
+        folder = home.adapters / letter
+        folder.mkdir()
+        row = Adapter(
+            letter * 64,
+            "default",
+            0,
+            "candidate",
+            str(folder),
+            "r",
+            "starter",
+            "1",
+            "t",
+            (TEXT.id,),
+            1,
+            1.0,
+            None,
+            verdict,
+        )
+        store.add_adapter(row)
+    adapters.promote(store, store.adapter("a" * 64))
+    store.close()
+    return home
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of a command."""
+    monkeypatch.setattr("sys.argv", ["dittod", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def dittod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    return lambda *arguments: _run(monkeypatch, capsys, *arguments)
+
+
+def test_init_makes_everything_and_can_be_called_again(home: Home, dittod) -> None:
+    assert dittod("init")[0] == 0
+    token = home.token()
+    home.settings.write_text("port = 1234\n")
+    code, out, _ = dittod("init")
+    assert code == 0 and str(home.watched) in out
+    assert (home.watched / ".dittod").is_file()
+    assert load_settings(home).port == 1234 and dittod("token")[1].strip() == token
+
+
+def test_status_of_an_empty_home_says_what_is_missing(home: Home, dittod) -> None:
+    value = json.loads(dittod("status", "--json")[1])
+    (profile,) = value["profiles"]
+    assert value["endpoint"] is None and value["engine"]["state"] == "stopped"
+    assert (profile["name"], profile["waiting"]) == ("default", "no demonstration, waiting for 4")
+    code, out, _ = dittod("status")
+    assert code == 0 and "not running" in out and "no demonstration, waiting for 4" in out
+
+
+def test_status_names_what_is_served_and_counts_what_was_set_aside(filled: Home, dittod) -> None:
+    value = json.loads(dittod("status", "--json")[1])
+    (profile,) = value["profiles"]
+    assert profile["adapter"]["id"] == "a" * 64 and profile["adapter"]["number"] == 1
+    assert value["set_aside"] == 1
+    assert "default@1" in dittod("status")[1]
+
+
+def test_demonstrations_are_listed_with_the_files_that_gave_none(filled: Home, dittod) -> None:
+    _, out, _ = dittod("demos", "list")
+    assert "Write [bold]to Ann[/bold] about tea." in out and "b.jpg" in out and "unknown kind of file" in out
+    value = json.loads(dittod("demos", "list", "--json")[1])
+    assert [each["id"] for each in value["demonstrations"]] == [TEXT.id]
+    assert [each["path"] for each in value["files"]] == ["b.jpg"]
+
+
+def test_a_demonstration_is_shown_whole(filled: Home, dittod) -> None:
+    _, out, _ = dittod("demos", "show", TEXT.id[:8])
+    assert TEXT.prompt in out and TEXT.completion in out
+    assert json.loads(dittod("demos", "show", TEXT.id[:8], "--json")[1])["completion"] == TEXT.completion
+
+
+def test_adapters_are_listed_shown_promoted_and_rolled_back(filled: Home, dittod) -> None:
+    assert [each["state"] for each in json.loads(dittod("adapters", "list", "--json")[1])["adapters"]] == [
+        "promoted",
+        "candidate",
+    ]
+    _, out, _ = dittod("adapters", "show", "default@1")
+    assert "likelier" in out and "Dear Tom" in out and "4" in out
+    assert "ditto serves default@2 now" in dittod("adapters", "promote", "default@2")[1]
+    assert "ditto serves default@1 now" in dittod("adapters", "rollback")[1]
+    assert "ditto serves base now" in dittod("adapters", "rollback")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (("adapters", "show", "nobody@7"), "0 adapters answer to 'nobody@7'", "adapters list"),
+        (("adapters", "rollback"), "serves base already", "nothing to roll back"),
+        (("demos", "show", "ffff"), "0 demonstrations begin with 'ffff'", "demos list"),
+    ],
+)
+def test_errors_go_to_stderr_with_a_hint(home: Home, dittod, arguments: tuple[str, ...], error: str, hint: str) -> None:
+    code, out, err = dittod(*arguments)
+    assert (code, out) == (1, "")
+    assert error in err and hint in err
+
+
+def test_wrong_usage_exits_with_2(home: Home, dittod) -> None:
+    assert dittod("demos", "shwo")[0] == 2
+
+
+def test_an_update_without_demonstrations_is_an_error(home: Home, dittod) -> None:
+    code, out, err = dittod("update", "--json")
+    assert (code, out) == (1, "") and "no demonstration to learn from" in err
+
+
+def test_a_waiting_run_is_shown_instead_of_a_sentence(filled: Home, dittod) -> None:
+    store = Store(filled.store)
+    run = runs.request(store, load_settings(filled), "default")
+    store.close()
+    (profile,) = json.loads(dittod("status", "--json")[1])["profiles"]
+    assert profile["waiting"] is None and profile["run"]["id"] == run.id
+
+
+def test_one_line_cuts_and_flattens() -> None:
+    assert one_line("a\n b", 10) == "a b" and one_line("abcdef", 4) == "abc…"
