@@ -46,6 +46,16 @@ def promoted(store: Store, profile: str) -> Adapter | None:
     return next((each for each in store.adapters(profile) if each.state == "promoted"), None)
 
 
+def fits(adapter: Adapter, base_model: str, base: Ready | None) -> bool:
+    """Whether it was made for this base model; its weights mean nothing on another one. `base` tells more once loaded."""
+    same = adapter.base_model == base_model
+    return same and (base is None or (adapter.base_revision, adapter.template_sha256) == _identity(base))
+
+
+def _identity(base: Ready) -> tuple[str, str]:
+    return base.base_revision, base.template_sha256
+
+
 def find(store: Store, wanted: str) -> Adapter:
     """By the beginning of its id, or as `<profile>@<number>`. Raises NotFound if none or several fit."""
     profile, at, number = wanted.rpartition("@")
@@ -61,7 +71,7 @@ def find(store: Store, wanted: str) -> Adapter:
 
 def promote(store: Store, adapter: Adapter) -> None:
     """From now on the profile's alias serves this adapter."""
-    store.set_promoted(adapter.profile, adapter.id, time.time())
+    store.promote(adapter.profile, adapter.id, time.time())
 
 
 def roll_back(store: Store, profile: str) -> Adapter | None:
@@ -78,7 +88,7 @@ def roll_back(store: Store, profile: str) -> Adapter | None:
         if each.state == "retired" and each.promoted_at is not None and each.promoted_at < current.promoted_at
     ]
     before = max(earlier, key=lambda each: each.promoted_at or 0.0, default=None)
-    store.set_promoted(profile, before.id if before else None, None)
+    store.roll_back(profile, before.id if before else None)
     return before
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from dittod import __version__
+from dittod import __version__, adapters
 from dittod.config import Settings
 from dittod.engine.client import Engine
 from dittod.engine.protocol import AdapterRef, Delta, Done, Event, Failed, Finished, Generate
@@ -29,11 +29,15 @@ class DaemonBackend:
         self._engine = engine
 
     def models(self) -> list[ServedModel]:
-        """Base, an alias per profile (the default one always), and every version by its number."""
+        """Base, an alias per profile (the default one always), and every version by its number.
+
+        Versions made for another base model cannot be asked for; an alias that serves one is answered by base.
+        """
         found = [self._served("base", None)]
-        adapters = self._store.adapters()
+        made = self._store.adapters()
+        usable = [each for each in made if adapters.fits(each, self._settings.base_model, self._engine.ready)]
         for profile in dict.fromkeys([DEFAULT_PROFILE, *self._store.profiles()]):
-            own = [each for each in adapters if each.profile == profile]
+            own = [each for each in usable if each.profile == profile]
             alias = "ditto" if profile == DEFAULT_PROFILE else f"ditto/{profile}"
             found.append(self._served(alias, next((each for each in own if each.state == "promoted"), None)))
             found += [self._served(f"ditto/{profile}@{each.number}", each) for each in own]
@@ -58,10 +62,9 @@ class DaemonBackend:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        if self._engine.ready is None:
-            await asyncio.to_thread(self._engine.start)
-        self._engine.submit(request, listen)
+        await self._started()
         try:
+            self._engine.submit(request, listen)
             while True:
                 event = await events.get()
                 if isinstance(event, (Delta, Finished, Done)):
@@ -74,6 +77,14 @@ class DaemonBackend:
                     raise _as_error(event)
         finally:
             self._engine.cancel(request.id)
+
+    async def _started(self) -> None:
+        """Waits without a thread, which would hold up the end of the process."""
+        self._engine.begin()
+        while self._engine.ready is None:
+            if self._engine.pid is None:
+                raise self._engine.why_not()
+            await asyncio.sleep(0.05)
 
     def health(self) -> dict[str, object]:
         """Nothing private: /health needs no token."""

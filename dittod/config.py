@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from dittod.errors import SettingsError
 from dittod.paths import Home
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
     port: int = Field(default=3488, ge=0, le=65535)  # of the endpoint; 0: any free one
     preset: Literal["clean", "as_released"] = "clean"  # which numbers DITTO runs with; see docs/ditto.md
     demonstrations: int = Field(default=12, ge=1, le=64)  # learnt from in one update, at most
-    min_demonstrations: int = Field(default=4, ge=1)  # of a profile, before its first update
+    min_demonstrations: int = Field(default=6, ge=1)  # of a profile, before its first update; 6 hold 2 out, to judge by
     new_demonstrations: int = Field(default=4, ge=1)  # since the last update, before the next one
     settle_seconds: float = Field(default=2.0, ge=0.0)  # a file is read when it has not changed for so long
     rescan_seconds: float = Field(default=300.0, gt=0.0)  # between two looks at the whole watched folder
@@ -64,6 +65,10 @@ def load_settings(home: Home) -> Settings:
     _reject_unknown((name for name in variables if name != "home"), PREFIX, "the environment")
     try:
         settings = Settings(**values)
+    except UnreadableVariable as error:  # its message names the field, not the value
+        raise SettingsError(
+            f"{error}", "lists and tables are given as JSON: DITTOD_IDENTITIES='[\"me@x.org\"]'"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

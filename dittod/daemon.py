@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from watchdog.observers.api import BaseObserver
 
 from dittod import machine, runs
 from dittod.config import Settings, watched_folder
@@ -43,6 +44,7 @@ class Daemon:
         self._rescan_due = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._observer: BaseObserver | None = None  # None: the folder is not there now
         self._noted_engine: dict[str, object] | None = None
         self._noted_reading: bool | None = None
 
@@ -60,7 +62,7 @@ class Daemon:
         self.folder.prepare()
         self._note_reading(True)
         self._rescan_due.set()
-        self._observer = start_watching(self.folder.root, self._events)
+        self._watch()
         self._scheduler = BackgroundScheduler(logger=logging.getLogger("dittod.scheduler"))
         self._scheduler.add_job(self._rescan_due.set, "interval", seconds=self.settings.rescan_seconds)
         self._scheduler.add_job(self.consider, "interval", seconds=self.settings.consider_seconds)
@@ -73,10 +75,12 @@ class Daemon:
     def stop(self) -> None:
         """End the threads and the engine. An update goes on from its last checkpoint at the next start."""
         self._stopping.set()
-        self._observer.stop()
         self._scheduler.shutdown(wait=False)
-        for thread in [*self._threads, self._observer]:
+        for thread in self._threads:
             thread.join(timeout=5.0)
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=5.0)
         self.engine.stop()
         self._note_engine()
         self._note_reading(False)
@@ -85,10 +89,16 @@ class Daemon:
         """Ask for an update of the first profile that nothing speaks against."""
         for profile in self.store.profiles():
             on_battery = machine.on_battery()
-            if runs.why_waiting(self.store, self.settings, profile, on_battery=on_battery) is None:
+            why = runs.why_waiting(self.store, self.settings, profile, on_battery=on_battery, now=time.time())
+            if why is None:
                 run = runs.request(self.store, self.settings, profile)
                 log.info("update %s of profile %s", run.id, run.profile)
                 return
+
+    def _watch(self) -> None:
+        """Listen for events, as soon as there is a folder; until then a rescan looks for it."""
+        if self._observer is None and self.folder.root.is_dir():
+            self._observer = start_watching(self.folder.root, self._events)
 
     def _repeat(self, work: object) -> None:
         """A fault in one round is logged, and the next round tries again: the daemon goes on."""
@@ -108,8 +118,9 @@ class Daemon:
         paths = _drain(self._events, TICK_SECONDS)
         now = time.monotonic()
         if self._rescan_due.is_set():
-            self._rescan_due.clear()
+            self._watch()
             self.folder.rescan(now)
+            self._rescan_due.clear()
         if paths:
             self.folder.notice(paths, now)
         read = self.folder.read_settled(time.monotonic())
@@ -120,10 +131,8 @@ class Daemon:
     def _move_along(self) -> None:
         """One round of the runs' thread."""
         self.runs.advance()
-        idle_seconds = time.monotonic() - self.engine.last_used
-        if self.engine.state == "ready" and not self.engine.busy and idle_seconds > self.settings.idle_unload_seconds:
-            log.info("engine unused for %.0f s: its memory goes back to the system", idle_seconds)
-            self.engine.stop()
+        if self.engine.stop_if_idle(self.settings.idle_unload_seconds):
+            log.info("engine unused for %.0f s: its memory goes back to the system", self.settings.idle_unload_seconds)
         self._note_engine()
         self._stopping.wait(TICK_SECONDS)
 

@@ -16,7 +16,7 @@ from dittod.errors import AlreadyRunning
 def on_battery() -> bool:
     """Whether the machine lives off a battery now; False where there is none."""
     battery = psutil.sensors_battery()
-    return battery is not None and not battery.power_plugged
+    return battery is not None and battery.power_plugged is False  # None: unknown
 
 
 def holder(lock: Path) -> int | None:

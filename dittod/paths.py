@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -87,9 +86,14 @@ class Home:
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(file, "w") as out:
             out.write(f"dittod-{secrets.token_urlsafe(32)}\n")
-        with contextlib.suppress(FileExistsError):
+        try:
             self.token_file.hardlink_to(fresh)
-        fresh.unlink()
+        except FileExistsError:
+            fresh.unlink()
+        except OSError:  # a file system without links
+            fresh.replace(self.token_file)
+        else:
+            fresh.unlink()
 
 
 def home() -> Home:

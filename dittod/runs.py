@@ -31,8 +31,6 @@ PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
 
 def request(store: Store, settings: Settings, profile: str) -> Run:
     """Ask for an update. Raises TooFewDemonstrations; a run of the profile that already waits is returned as it is."""
-    for waiting in store.runs("requested", profile=profile):
-        return waiting
     served = adapters.promoted(store, profile)
     selection = select(
         store.demonstrations(profile),
@@ -54,13 +52,13 @@ def request(store: Store, settings: Settings, profile: str) -> Run:
         demonstration_ids=tuple(each.id for each in selection.learn),
         held_out_ids=tuple(each.id for each in selection.held_out),
     )
-    store.add_run(run)
-    return run
+    return store.request_run(run)
 
 
-def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: bool) -> str | None:
+def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: bool, now: float) -> str | None:
     """The sentence why the profile is not learning now; None: it should."""
-    ended = store.runs("done", "failed", "stopped", profile=profile)
+    ended = store.runs("done", profile=profile)
+    latest = store.runs("done", "failed", profile=profile)[-1:]
     signals = Signals(
         demonstrations=store.count_demonstrations(profile),
         new_demonstrations=store.count_demonstrations(profile, since=ended[-1].requested_at if ended else 0.0),
@@ -68,6 +66,7 @@ def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: b
         on_battery=on_battery,
         learning=bool(store.runs("requested", "running")),
         reading=bool(store.noted("reading").get("busy")),
+        seconds_since_failure=now - (latest[0].finished_at or 0.0) if latest and latest[0].state == "failed" else None,
     )
     return reason_to_wait(
         signals, Limits(settings.min_demonstrations, settings.new_demonstrations, settings.learn_on_battery)
@@ -98,19 +97,27 @@ class Runs:
 
     def _start(self, run: Run) -> None:
         try:
-            update = self._update(run)
             self._engine.start()
-            with self._lock:
-                self._active = run.id
+            update = self._update(run)
             self._store.change_run(run.id, state="running")
-            self._engine.submit(update, lambda event: self._hear(run, event))
-        except EngineUnavailable as error:
-            self._after_death(run, error)
+            self._set_active(run.id)
+            self._engine.submit(update, lambda event: self._hear(run, update, event))
+        except EngineUnavailable:  # backing off, or just told to end: no fault of this run, which waits
+            self._set_active(None)
         except (ModelError, TooFewDemonstrations) as error:
             self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
+        except BaseException:
+            self._set_active(None)
+            raise
+
+    def _set_active(self, run_id: str | None) -> None:
+        with self._lock:
+            self._active = run_id
 
     def _update(self, run: Run) -> Update:
         served = adapters.promoted(self._store, run.profile)
+        if served is not None and not adapters.fits(served, self._settings.base_model, self._engine.ready):
+            served = None  # made for another base model: nobody is served by it
         directory = self._home.runs / run.id
         directory.mkdir(mode=0o700, exist_ok=True)
         by_id = {each.id: each for each in self._store.demonstrations(run.profile)}
@@ -126,20 +133,27 @@ class Runs:
             overrides=self._settings.learner,
         )
 
-    def _hear(self, run: Run, event: Event | EngineUnavailable) -> None:
-        """Called from the engine's thread."""
+    def _hear(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
+        """Called from the engine's thread. A fault here (a full disk) lets the run be sent again."""
+        try:
+            self._take(run, update, event)
+        except BaseException:
+            if not isinstance(event, Progress):
+                self._set_active(None)
+            raise
+
+    def _take(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
         match event:
             case Progress():
                 self._note_progress(run, event)
             case Updated():
-                self._enter(run, event)
+                self._enter(run, update, event)
             case Failed():
                 self._finish(run, state="failed", error=f"{event.title}; {event.hint}")
             case EngineUnavailable():
                 self._after_death(run, event)
             case _:  # Stopped: left alone, `advance` goes on with it
-                with self._lock:
-                    self._active = None
+                self._set_active(None)
 
     def _note_progress(self, run: Run, progress: Progress) -> None:
         now = time.monotonic()
@@ -157,13 +171,20 @@ class Runs:
             },
         )
 
-    def _enter(self, run: Run, updated: Updated) -> None:
-        """Every step may be repeated: a kill between any two is healed by the run's being sent again."""
+    def _enter(self, run: Run, update: Update, updated: Updated) -> None:
+        """Every step may be repeated: a kill between any two is healed by the run's being sent again.
+
+        The verdict is about what was served when the run was sent. If the user has promoted or rolled back since,
+        the candidate waits for a word from them.
+        """
         base = self._engine.ready
-        if base is None:
-            return
+        assert base is not None, "an engine that has just spoken is ready"
         adapter = adapters.add(self._store, run, updated, base)
-        if updated.verdict.promoted:
+        served = adapters.promoted(self._store, run.profile)
+        if served is not None and not adapters.fits(served, self._settings.base_model, base):
+            served = None
+        compared_with = update.served.id if update.served else None
+        if updated.verdict.promoted and (served.id if served else None) in (compared_with, adapter.id):
             adapters.promote(self._store, adapter)
         self._finish(run, state="done", adapter_id=adapter.id)
 
@@ -172,15 +193,13 @@ class Runs:
         if self._deaths[run.id] >= MOST_DEATHS:
             self._finish(run, state="failed", error=f"the engine died {MOST_DEATHS} times in this run; {error.title}")
             return
-        with self._lock:
-            self._active = None
+        self._set_active(None)
 
     def _finish(self, run: Run, **changes: object) -> None:
         self._store.change_run(run.id, finished_at=time.time(), **changes)
         shutil.rmtree(self._home.runs / run.id, ignore_errors=True)
         log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
-        with self._lock:
-            self._active = None
+        self._set_active(None)
 
 
 def sweep(home: Home, store: Store) -> None:

@@ -102,10 +102,11 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk ends it by itself
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
@@ -135,14 +136,22 @@ class Store:
                     row,
                 ).rowcount
                 db.execute("INSERT OR IGNORE INTO origins VALUES (:path, :profile, :id)", row)
-            _drop_orphans(db, before)
-            return new
+            dropped = _drop_orphans(db, before)
+        self._overwrite(dropped)
+        return new
 
     def forget_file(self, path: str) -> int:
         """The file is gone: so are the demonstrations that came from nowhere else. Returns how many."""
         with self._transaction() as db:
             db.execute("DELETE FROM files WHERE path = ?", (path,))
-            return _drop_orphans(db, _drop_origins(db, path))
+            dropped = _drop_orphans(db, _drop_origins(db, path))
+        self._overwrite(dropped)
+        return dropped
+
+    def _overwrite(self, dropped: int) -> None:
+        """Empty the write-ahead log after text was dropped: it holds pages as they were before."""
+        if dropped:
+            self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def demonstrations(self, profile: str) -> list[Demonstration]:
         """Those of a profile, oldest first."""
@@ -161,7 +170,8 @@ class Store:
     def demonstration(self, id_prefix: str) -> tuple[str, Demonstration]:
         """The profile and demonstration whose id begins so. Raises NotFound if none or several do."""
         rows = self._rows(
-            "SELECT profile, id, prompt, completion, source, written_at FROM demonstrations WHERE substr(id, 1, ?) = ?",
+            "SELECT min(profile) AS profile, id, prompt, completion, source, written_at FROM demonstrations"
+            " WHERE substr(id, 1, ?) = ? GROUP BY id",
             len(id_prefix),
             id_prefix,
         )
@@ -180,14 +190,20 @@ class Store:
 
     # --- runs ---
 
-    def add_run(self, run: Run) -> None:
-        """A new run."""
+    def request_run(self, run: Run) -> Run:
+        """Enter a new run, unless one of the profile waits already: then that one is returned."""
         with self._transaction() as db:
+            waiting = db.execute(
+                "SELECT * FROM runs WHERE profile = ? AND state = 'requested'", (run.profile,)
+            ).fetchone()
+            if waiting:
+                return _run(waiting)
             db.execute(
                 "INSERT INTO runs VALUES (:id, :profile, :state, :seed, :preset, :requested_at, :finished_at,"
                 " :demonstration_ids, :held_out_ids, :adapter_id, :error, :progress)",
                 _json_row(asdict(run)),
             )
+            return run
 
     def change_run(self, run_id: str, **changes: Any) -> None:
         """Set some fields of a run."""
@@ -235,19 +251,27 @@ class Store:
             raise NotFound(f"there is no adapter {adapter_id}", "list them with: dittod adapters list")
         return _adapter(rows[0])
 
-    def set_promoted(self, profile: str, adapter_id: str | None, promoted_at: float | None) -> None:
-        """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired.
-
-        `adapter_id` None: nothing is promoted any more. `promoted_at` None keeps the time of its first promotion,
-        which is the order that rolling back follows.
-        """
+    def promote(self, profile: str, adapter_id: str, promoted_at: float) -> None:
+        """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired."""
         with self._transaction() as db:
             db.execute(
                 "UPDATE adapters SET"
                 " state = CASE WHEN id = :id THEN 'promoted' WHEN state = 'promoted' THEN 'retired' ELSE state END,"
-                " promoted_at = CASE WHEN id = :id THEN coalesce(:at, promoted_at) ELSE promoted_at END"
+                " promoted_at = CASE WHEN id = :id THEN :at ELSE promoted_at END"
                 " WHERE profile = :profile",
                 {"id": adapter_id, "at": promoted_at, "profile": profile},
+            )
+
+    def roll_back(self, profile: str, adapter_id: str | None) -> None:
+        """In one UPDATE: this earlier adapter (None: base) is served again. What was served leaves the history:
+        no later rollback comes back to it."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE adapters SET"
+                " promoted_at = CASE WHEN state = 'promoted' THEN NULL ELSE promoted_at END,"
+                " state = CASE WHEN id IS :id THEN 'promoted' WHEN state = 'promoted' THEN 'retired' ELSE state END"
+                " WHERE profile = :profile",
+                {"id": adapter_id, "profile": profile},
             )
 
     # --- what the running daemon says of itself ---

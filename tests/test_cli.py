@@ -89,9 +89,9 @@ def test_status_of_an_empty_home_says_what_is_missing(home: Home, dittod) -> Non
     value = json.loads(dittod("status", "--json")[1])
     (profile,) = value["profiles"]
     assert value["endpoint"] is None and value["engine"]["state"] == "stopped"
-    assert (profile["name"], profile["waiting"]) == ("default", "no demonstration, waiting for 4")
+    assert (profile["name"], profile["waiting"]) == ("default", "no demonstration, waiting for 6")
     code, out, _ = dittod("status")
-    assert code == 0 and "not running" in out and "no demonstration, waiting for 4" in out
+    assert code == 0 and "not running" in out and "no demonstration, waiting for 6" in out
 
 
 def test_status_names_what_is_served_and_counts_what_was_set_aside(filled: Home, dittod) -> None:

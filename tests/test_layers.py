@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "dittod.engine.client": BOTTOM | {"dittod.engine.protocol"},
     "dittod.runs": PARENT | {"dittod.adapters", "dittod.schedule", "dittod.ingest.select", "dittod.engine.client"},
     "dittod.daemon": PARENT | {"dittod.runs", "dittod.machine", "dittod.ingest", "dittod.engine.client"},
-    "dittod.backend": PARENT | {"dittod.serving", "dittod.engine.client"},
+    "dittod.backend": PARENT | {"dittod.adapters", "dittod.serving", "dittod.engine.client"},
     "dittod.model": MODEL,
     "dittod.learner": MODEL,
     "dittod.judge": MODEL | {"dittod.learner"},

@@ -201,35 +201,35 @@ def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: 
     ("setting", "sentence"),
     [
         ({}, None),
-        ({"min_demonstrations": 6}, "5 demonstrations, waiting for 6"),
+        ({"min_demonstrations": 7}, "6 demonstrations, waiting for 7"),
     ],
 )
 def test_why_a_profile_waits_follows_the_settings(
     tmp_path: Path, setting: dict[str, int], sentence: str | None
 ) -> None:
     bench = Bench(tmp_path, **setting)
-    bench.write(5)
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False) == sentence
+    bench.write(6)
+    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0) == sentence
     bench.store.close()
 
 
 def test_after_a_run_only_what_came_since_counts_as_new(bench: Bench) -> None:
-    bench.write(5)
+    bench.write(6)
     run_id = bench.request()
     bench.runs.advance()
     bench.engine.say(bench.result("a", WORSE))
     run = bench.store.run(run_id)
     assert (
-        runs.why_waiting(bench.store, bench.settings, "default", on_battery=False)
+        runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0)
         == "nothing new since the last update"
     )
     later = FileRow("later", "default", 1, 1, "read", "", (), {}, read_at=run.requested_at + 1)
     bench.store.record_file(later, [demonstration("Write later", "Some later words of mine.")])
-    waiting = runs.why_waiting(bench.store, bench.settings, "default", on_battery=False)
+    waiting = runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0)
     assert waiting == "1 new of the 4 that make an update worth it"
     bench.settings = replace_settings(bench.settings, new_demonstrations=1)
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False) is None
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=True) == "on battery"
+    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0) is None
+    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=True, now=0.0) == "on battery"
 
 
 def replace_settings(settings: Settings, **changes: object) -> Settings:

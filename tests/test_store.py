@@ -96,8 +96,7 @@ def test_demonstrations_are_found_by_the_beginning_of_their_id(store: Store) -> 
 
 def test_runs_keep_every_field(store: Store) -> None:
     run = Run("r1", "blog", "requested", 7, "clean", 5.0, ("a", "b"), ("c",))
-    store.add_run(run)
-    assert store.run("r1") == run
+    assert store.request_run(run) == run == store.run("r1")
     store.change_run("r1", state="running", progress={"phase": "dpo", "done": 1, "of": 2})
     changed = store.run("r1")
     assert (changed.state, changed.progress) == ("running", {"phase": "dpo", "done": 1, "of": 2})
@@ -127,7 +126,7 @@ def test_promoting_retires_what_was_promoted_and_rolling_back_goes_step_by_step_
 
 def test_promoting_in_one_profile_leaves_the_others_alone(store: Store) -> None:
     blog = store.add_adapter(_adapter("a", profile="blog"))
-    store.set_promoted("blog", blog.id, 1.0)
+    store.promote("blog", blog.id, 1.0)
     adapters.promote(store, store.add_adapter(_adapter("b")))
     assert adapters.promoted(store, "blog") == store.adapter(blog.id)
 

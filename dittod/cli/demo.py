@@ -49,7 +49,7 @@ def demo(*, once: bool) -> None:
         with progress_bars() as bars:
             daemon = stack.enter_context(daemon_here(place, settings, store, bars))
             url = stack.enter_context(_serving(endpoint(place, daemon)))
-            run = follow(store, runs.request(store, settings, "default"), bars)
+            run = follow(store, runs.request(store, settings, "default"), bars, place)
         report(place, run, as_json=False)
         _figures(store, run.adapter_id or "")
         _compare(url, place.token())
@@ -61,6 +61,8 @@ def demo(*, once: bool) -> None:
 def _own_home() -> Iterator[tuple[Home, Settings]]:
     """A private folder for this demo's state, removed at the end, whatever DITTOD_HOME says."""
     folder = tempfile.mkdtemp(prefix="dittod-demo-")
+    for name in [name for name in os.environ if name.startswith("DITTOD_") and name != "DITTOD_PORT"]:
+        del os.environ[name]  # the user's own folder and settings are not the demo's
     os.environ.update(DITTOD_HOME=folder, DITTOD_SETTLE_SECONDS="0.5")
     os.environ.setdefault("DITTOD_PORT", "3488" if _is_free(3488) else "0")
     place = home()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from dittod import __version__, machine, runs
@@ -28,6 +29,8 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
     pid = machine.holder(place.lock)
     endpoint, engine = store.noted("endpoint"), store.noted("engine")
     running = pid is not None
+    if not running and store.noted("reading"):
+        store.note("reading", {})  # of a daemon that was killed
     return {
         "version": __version__,
         "daemon_pid": pid,
@@ -57,7 +60,9 @@ def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
         "adapter": None
         if adapter is None
         else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
-        "waiting": None if open_run else runs.why_waiting(store, settings, name, on_battery=machine.on_battery()),
+        "waiting": None
+        if open_run
+        else runs.why_waiting(store, settings, name, on_battery=machine.on_battery(), now=time.time()),
         "run": {"id": open_run.id, "state": open_run.state, **open_run.progress} if open_run else None,
         "last_error": last_run.error if last_run else None,
     }
@@ -76,12 +81,12 @@ def _show(value: dict[str, Any]) -> None:
         out.print(f"          {value['set_aside']} files set aside: dittod demos list says why")
     print_table(
         ("profile", "demonstrations", "held out", "serves", "promoted", "learning"),
-        [_row(profile) for profile in value["profiles"]],
+        [_row(profile, running=value["daemon_pid"] is not None) for profile in value["profiles"]],
         empty="",
     )
 
 
-def _row(profile: dict[str, Any]) -> tuple[object, ...]:
+def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
     adapter, run = profile["adapter"], profile["run"]
     serves = f"{profile['name']}@{adapter['number']}" if adapter else "base"
     learning = (
@@ -95,5 +100,5 @@ def _row(profile: dict[str, Any]) -> tuple[object, ...]:
         profile["held_out"],
         serves,
         day(adapter["promoted_at"]) if adapter else "-",
-        learning or "starts soon",
+        learning or ("starts soon" if running else "would start: dittod run"),
     )

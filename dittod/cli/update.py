@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import typer
 from rich.progress import Progress, TaskID
@@ -13,6 +13,7 @@ from dittod import runs
 from dittod.cli.terminal import err, out, print_json, progress_bars
 from dittod.config import Settings, load_settings
 from dittod.daemon import Daemon
+from dittod.errors import AlreadyRunning
 from dittod.machine import held, holder
 from dittod.paths import Home, home
 from dittod.store import Store
@@ -26,7 +27,8 @@ STAGES = {
     "saving": "saving",
     "gate": "gate",
 }
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
+OPEN = ("requested", "running")
 
 
 def update(profile: str, *, wait: bool, as_json: bool) -> None:
@@ -42,8 +44,9 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
             stack.enter_context(daemon_here(place, settings, store, bars))
             wait = True
         run = runs.request(store, settings, profile)
-        if wait:
-            run = follow(store, run, bars)
+        while wait and (run := follow(store, run, bars, place)).state in OPEN:  # the daemon we waited for is gone
+            with suppress(AlreadyRunning):
+                stack.enter_context(daemon_here(place, settings, store, bars))
     if not wait:
         print_json({"run": run.id}) if as_json else err.print(f"asked for: run {run.id}; see dittod status")
         return
@@ -65,13 +68,15 @@ def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -
             daemon.stop()
 
 
-def follow(store: Store, run: Run, bars: Progress) -> Run:
-    """Draw a run's stages until it has ended; returns it as it ended."""
+def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
+    """Draw a run's stages until it has ended, or until no daemon is there to end it."""
     tasks: dict[tuple[str, int], TaskID] = {}
-    while (run := store.run(run.id)).state in ("requested", "running"):
+    while (run := store.run(run.id)).state in OPEN:
         if run.progress:
             _draw(bars, tasks, run.progress)
         time.sleep(POLL_SECONDS)
+        if holder(place.lock) is None:
+            return store.run(run.id)
     for task in tasks.values():
         bars.update(task, completed=bars.tasks[task].total)
     return run

@@ -75,6 +75,13 @@ class Answers:
             if self._by_row.pop(id(answer.row), None):
                 self._decoder.cancel(answer.row)
 
+    def drop_all(self) -> list[str]:
+        """Cancel everything; returns the requests that were open."""
+        request_ids = list(self._pending)
+        for request_id in request_ids:
+            self.cancel(request_id)
+        return request_ids
+
     def step(self) -> list[Delta | Finished | Done]:
         """One unit of the decoder's work, and what came of it."""
         events: list[Delta | Finished | Done] = []

@@ -32,7 +32,7 @@ from dittod.engine.protocol import (
     decode_event,
     encode_command,
 )
-from dittod.errors import EngineUnavailable, ModelError
+from dittod.errors import EngineUnavailable, ModelError, place_of
 
 log = logging.getLogger("dittod")
 
@@ -43,7 +43,9 @@ ENVIRONMENT = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",  # by default 1024 shapes, each with memory: a tenth less after an update
     "TOKENIZERS_PARALLELISM": "false",
 }
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves the machine
 START_SECONDS = 300.0  # a large model from a slow disk; a start that takes longer is hung
+END_SECONDS = 15.0  # an engine that was told to end finishes its micro-step first
 LONGEST_BACKOFF_SECONDS = 60.0
 
 
@@ -57,6 +59,7 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
         self._listeners: dict[str, Listener] = {}
         self._refused: Failed | None = None  # what a start that cannot succeed said
+        self._ending = False  # told to end, and not gone yet
         self._deaths = 0  # since an engine last ended a piece of work
         self._not_before = 0.0  # monotonic seconds: backoff after deaths
         self.ready: Ready | None = None
@@ -87,16 +90,30 @@ class Engine:
         Raises EngineUnavailable while it is backing off after deaths, ModelError when the model cannot be loaded.
         """
         with self._changed:
-            if self._process is None:
-                self._spawn()
+            self.begin()
             if not self._changed.wait_for(lambda: self.ready or self._process is None, START_SECONDS):
                 self._kill()
                 raise EngineUnavailable(f"the engine did not start within {START_SECONDS:.0f} s", "see logs/engine.log")
             if self.ready is not None:
                 return self.ready
-            if self._refused is not None:
-                raise ModelError(self._refused.title, self._refused.hint)
-            raise self._unavailable()
+            raise self.why_not()
+
+    def begin(self) -> None:
+        """Start it if need be, without waiting until it is ready. Raises as `start` does."""
+        with self._changed:
+            if self._ending:  # told to end, and not gone yet: a moment
+                self._changed.wait_for(lambda: self._process is None, END_SECONDS)
+            self.last_used = time.monotonic()
+            if self._process is None:
+                if time.monotonic() < self._not_before:
+                    raise self.why_not()
+                self._spawn()
+
+    def why_not(self) -> ModelError | EngineUnavailable:
+        """Why there is no engine: its model cannot be loaded, or it died and will be started again."""
+        if self._refused is not None:
+            return ModelError(self._refused.title, self._refused.hint)
+        return self._unavailable()
 
     def submit(self, command: Generate | Update, listener: Listener) -> None:
         """Send work; the listener hears every event of it, or EngineUnavailable once, from another thread."""
@@ -119,13 +136,36 @@ class Engine:
             if self._listeners.pop(request_id, None) is not None:
                 self.send(Cancel(request_id))
 
-    def stop(self, patience_seconds: float = 5.0) -> None:
-        """End the process, so that its memory goes back to the system."""
+    def stop_if_idle(self, idle_seconds: float) -> bool:
+        """Give its memory back to the system, unless it is at work or was used within that time."""
         with self._changed:
-            process = self._process
-            if process is None:
-                return
-            self.send(Shutdown())
+            if self.ready is None or self.busy or time.monotonic() - self.last_used < idle_seconds:
+                return False
+            process = self._tell_to_end()
+        self._see_it_end(process, END_SECONDS)
+        return True
+
+    def stop(self, patience_seconds: float = 5.0) -> None:
+        """End the process, whatever it does."""
+        with self._changed:
+            process = self._tell_to_end()
+        self._see_it_end(process, patience_seconds)
+
+    def _tell_to_end(self) -> subprocess.Popen[bytes] | None:
+        """From now on nothing can be submitted to it. One that is still loading cannot hear, and is killed."""
+        process = self._process
+        if process is not None:
+            self._ending = True
+            if self.ready is None:
+                process.kill()
+            else:
+                self._send(Shutdown())
+                self.ready = None
+        return process
+
+    def _see_it_end(self, process: subprocess.Popen[bytes] | None, patience_seconds: float) -> None:
+        if process is None:
+            return
         try:
             process.wait(patience_seconds)
         except subprocess.TimeoutExpired:
@@ -135,11 +175,9 @@ class Engine:
             self._changed.wait_for(lambda: self._process is not process, patience_seconds)
 
     def _spawn(self) -> None:
-        if time.monotonic() < self._not_before:
-            raise self._unavailable()
-        self.ready, self._refused = None, None
+        self.ready, self._refused, self._ending = None, None, False
         log_fd = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        environment = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1"}
+        environment = {**ENVIRONMENT, **os.environ, **OFFLINE}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dittod.engine", *self._arguments],
@@ -156,14 +194,20 @@ class Engine:
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """In a thread of its own, for as long as the process lives."""
         assert process.stdout is not None
-        for line in process.stdout:
-            self._hear(decode_event(line))
-        self._bury(process, process.wait())
+        try:
+            for line in process.stdout:
+                self._hear(decode_event(line))
+        except Exception as error:  # half a line of a killed engine, say
+            log.error("the engine cannot be understood: %s", place_of(error))
+            process.kill()
+        finally:
+            self._bury(process, process.wait())
 
     def _hear(self, event: Event) -> None:
         with self._changed:
             if isinstance(event, Ready):
                 self.ready = event
+                self.last_used = time.monotonic()
                 self._changed.notify_all()
                 return
             if isinstance(event, Failed) and not event.id:
@@ -175,15 +219,16 @@ class Engine:
             if ended:
                 self._deaths = 0
         if listener is not None:
-            listener(event)
+            _tell(listener, event)
 
     def _bury(self, process: subprocess.Popen[bytes], code: int) -> None:
         """The process has ended: everybody who waits is told, and a next start may have to wait."""
         with self._changed:
             orphans, self._listeners = self._listeners, {}
             self.ready, self._process = None, None
+            told, self._ending = self._ending, False
             _close(process.stdin, process.stdout)
-            if code != 0:
+            if code != 0 and not told:
                 self._deaths += 1
                 backoff = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
                 self._not_before = time.monotonic() + backoff
@@ -192,11 +237,11 @@ class Engine:
             self._changed.notify_all()
             unavailable = self._unavailable()
         for listener in orphans.values():
-            listener(unavailable)
+            _tell(listener, unavailable)
 
     def _send(self, command: Command) -> None:
         assert self._process is not None and self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is dying: `_bury` tells everybody
+        with contextlib.suppress(OSError):  # it is dying: `_bury` tells everybody
             self._process.stdin.write(encode_command(command))
             self._process.stdin.flush()
 
@@ -210,9 +255,17 @@ class Engine:
         return EngineUnavailable(f"the engine is not running{cause}", "it is started again", retry_after_seconds=wait)
 
 
+def _tell(listener: Listener, event: Event | EngineUnavailable) -> None:
+    """A listener's fault is its own: the engine is heard on."""
+    try:
+        listener(event)
+    except Exception as error:
+        log.error("a listener failed: %s", place_of(error))
+
+
 def _cause(code: int) -> str:
     """What an exit code says, in words."""
-    if code == -signal.SIGKILL:
+    if code == -9:
         return "killed: by the system when memory ran out, or by hand"
     if code < 0:
         return f"signal {signal.Signals(-code).name}"
@@ -222,5 +275,5 @@ def _cause(code: int) -> str:
 def _close(*pipes: IO[bytes] | None) -> None:
     for pipe in pipes:
         if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):  # what was still buffered for it has no reader any more
+            with contextlib.suppress(OSError):  # what was still buffered for it has no reader any more
                 pipe.close()

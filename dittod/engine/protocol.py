@@ -6,6 +6,7 @@ This module knows nothing of models, HTTP or the store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -205,7 +206,7 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="
 
 def encode_command(command: Command) -> bytes:
     """One line, with its end."""
-    return _COMMANDS.dump_json(command) + b"\n"
+    return _line(_COMMANDS.dump_python(command))
 
 
 def decode_command(line: bytes) -> Command:
@@ -215,9 +216,17 @@ def decode_command(line: bytes) -> Command:
 
 def encode_event(event: Event) -> bytes:
     """One line, with its end."""
-    return _EVENTS.dump_json(event) + b"\n"
+    return _line(_EVENTS.dump_python(event))
 
 
 def decode_event(line: bytes) -> Event:
     """The event in a line. Raises pydantic's ValidationError: the other side speaks another version."""
     return _EVENTS.validate_json(line)
+
+
+def _line(values: object) -> bytes:
+    """The standard library's JSON writes NaN and Infinity, which pydantic reads but would write as null.
+
+    Half a surrogate pair, which no UTF-8 can hold, becomes a question mark.
+    """
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

@@ -43,7 +43,7 @@ from dittod.engine.update import update
 from dittod.errors import DittodError, RequestError, place_of
 from dittod.learner.ditto import Workbench
 from dittod.model.decode import Decoder
-from dittod.model.load import BaseModel, forbid_network, load_base
+from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters
 
 log = logging.getLogger("dittod.engine")
@@ -78,10 +78,18 @@ class Worker:
                     return
                 self._obey(command)
             if self._answers.busy:
-                for event in self._answers.step():
-                    self._send(event)
+                self._decode()
             elif self._update is not None:
                 self._learn(self._update)
+
+    def _decode(self) -> None:
+        """One step for all requests. If it fails, they fail together; the engine and the update go on."""
+        try:
+            for event in self._answers.step():
+                self._send(event)
+        except Exception as error:
+            for request_id in self._answers.drop_all():
+                self._send(_failure(request_id, error))
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -104,7 +112,11 @@ class Worker:
 
     def _start_update(self, command: Update) -> None:
         self._stop_update()
-        bench = Workbench(self._base, self._adapters, Decoder(self._base, self._adapters, max_rows=LEARNING_ROWS))
+        try:
+            bench = Workbench(self._base, self._adapters, Decoder(self._base, self._adapters, max_rows=LEARNING_ROWS))
+        except Exception as error:
+            self._send(_failure(command.id, error))
+            return
         self._update = _RunningUpdate(command, update(bench, command))
 
     def _stop_update(self) -> None:
@@ -170,8 +182,12 @@ def give_memory_back() -> None:
 
 def _read_commands(source: BinaryIO, commands: queue.SimpleQueue[Command]) -> None:
     """In a thread of its own. The pipe's end means that the parent is gone: nothing is owed to anybody any more."""
-    for line in source:
-        commands.put(decode_command(line))
+    try:
+        for line in source:
+            commands.put(decode_command(line))
+    except Exception as error:
+        log.error("a command cannot be understood: %s", place_of(error))
+        os._exit(1)
     os._exit(0)
 
 
@@ -190,7 +206,6 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     output = _claim_stdout()
-    forbid_network()
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     reader = threading.Thread(target=_read_commands, args=(sys.stdin.buffer, commands), daemon=True)
     reader.start()

@@ -16,7 +16,7 @@ from dittod.errors import FileSetAside, SettingsError, place_of
 from dittod.ingest.demonstrations import demonstrations_of
 from dittod.ingest.identity import address_of, is_sent_folder, likely_identities
 from dittod.ingest.readers import read
-from dittod.ingest.settle import Settler
+from dittod.ingest.settle import Settler, is_taken
 from dittod.ingest.watch import FoundFile, found_file, path_of_key, scan
 from dittod.paths import MARKER
 from dittod.store import FileRow, Store
@@ -36,11 +36,15 @@ class Folder:
         self._given = identities
         self._settler = Settler(settle_seconds)
         self._known = store.files()
+        self._forgetting_waits = False  # files are gone, and others settle: they may be the same, moved
+        self._read_as: tuple[str, ...] | None = None  # the identities that everything known was read with
 
     def prepare(self) -> None:
-        """Make the folder and its marker at the first start. Later, a missing marker means: not mounted."""
-        if self._known or self._is_mounted():
+        """Make the folder and its marker when it is first watched. Later, a missing marker means: not mounted."""
+        if self._store.noted("watched").get("root") == str(self.root) or self._is_mounted():
+            self._store.note("watched", {"root": str(self.root)})
             return
+        self._store.note("watched", {"root": str(self.root)})
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             (self.root / MARKER).write_text(
@@ -56,29 +60,38 @@ class Folder:
         if not self._is_mounted():
             log.warning("the watched folder or its marker file %s is missing: nothing is read or forgotten", MARKER)
             return
-        found = {each.relative: each for each in scan(self.root)}
-        for file in found.values():
+        unreadable: list[str] = []
+        present: set[str] = set()
+        for file in scan(self.root, unreadable.append):
+            present.add(file.relative)
             if self._is_news(file):
                 self._settler.seen(file.relative, file.size, file.mtime_ns, now)
-        for path in self._known.keys() - found.keys():
-            self._forget(path)
+        for folder in unreadable:
+            log.warning("a folder in the watched folder cannot be listed: what is in it is neither read nor forgotten")
+            present.update(path for path in self._known if path.startswith(f"{folder}/") or not folder)
+        gone = self._known.keys() - present
+        self._forgetting_waits = bool(gone) and self.settling
+        if gone and not self.settling and self._is_mounted():  # mounted still, after all that looking
+            for path in gone:
+                self._forget(path)
 
     def notice(self, paths: Iterable[Path], now: float) -> None:
         """Something happened to these paths. One that is no file now may be a folder that was moved: a rescan tells."""
         if not self._is_mounted():
             return
+        paths = [path for path in paths if is_taken(path.name)]
         found = [found_file(self.root, path) for path in paths]
-        if None in found:
-            self.rescan(now)
         for file in found:
             if file is not None and self._is_news(file):
                 self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+        if None in found:
+            self.rescan(now)
 
     def read_settled(self, now: float, on_read: OnRead = lambda done, of: None) -> int:
         """Read the files that stopped changing. Returns how many were read."""
         self._look_again(now)
         ready = [file for key in self._settler.ready(now) if (file := self._at(key))]
-        if not ready:
+        if not ready and self._read_as is not None:
             return 0
         senders = {file.relative: self._senders(file) for file in ready}
         identities = self._identities(senders)
@@ -86,6 +99,9 @@ class Folder:
         for number, file in enumerate(todo, start=1):
             self._read(file, identities, senders.get(file.relative))
             on_read(number, len(todo))
+        self._read_as = identities
+        if self._forgetting_waits and not self.settling:
+            self.rescan(now)
         return len(todo)
 
     def _look_again(self, now: float) -> None:
@@ -120,8 +136,6 @@ class Folder:
 
     def _senders(self, file: FoundFile) -> dict[str, int]:
         """How many mails in it came from which address: what the user's own addresses are guessed from."""
-        if self._given:
-            return {}
         try:
             return dict(Counter(address for each in read(file.path) if (address := address_of(each.sender))))
         except Exception:  # whatever is wrong with the file, reading it in earnest says so

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dittod.types import Demonstration
 
 SAME_WORDS = 0.8  # share of common three-word runs above which two texts are the same one again
+MOST_HELD_OUT = 32  # texts: the gate scores each under every candidate; more tell little more
 _FEWEST_TO_HOLD_OUT = 3  # demonstrations; with one or two, all are needed for learning
 _LENGTH_CLASSES = (40, 120)  # words: a note, a mail, a long mail
 
@@ -45,7 +46,8 @@ def select(
     count = min(held_out_count(len(distinct), held_out_fraction, minimum_held_out), len(unseen))
     held_out = unseen[:count]
     reasons.update((one.id, "held out: among the latest") for one in held_out)
-    rest = [one for one in distinct if one not in held_out]
+    kept_apart = {one.id for one in held_out}
+    rest = [one for one in distinct if one.id not in kept_apart]
     learn = _diverse(rest, limit, reasons)
     return Selection(_oldest_first(learn), _oldest_first(held_out), reasons)
 
@@ -53,11 +55,11 @@ def select(
 def held_out_count(total: int, fraction: float = 0.1, minimum: int = 3) -> int:
     """How many of `total` are held out: the fraction, at least `minimum`, at most a third; none of one or two.
 
-    3 to 5 give 1, 6 to 8 give 2, 9 to 39 give 3, 40 give 4.
+    3 to 5 give 1, 6 to 8 give 2, 9 to 39 give 3, 40 give 4, and 320 or more give 32.
     """
     if total < _FEWEST_TO_HOLD_OUT:
         return 0
-    return min(max(math.floor(total * fraction), minimum), total // 3)
+    return min(max(math.floor(total * fraction), minimum), total // 3, MOST_HELD_OUT)
 
 
 def kind_of(demonstration: Demonstration) -> str:

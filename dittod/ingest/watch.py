@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -41,10 +41,10 @@ class FoundFile:
     mtime_ns: int  # nanoseconds since the epoch
 
 
-def scan(root: Path) -> Iterator[FoundFile]:
-    """Every file that is to be looked at, in a stable order. A folder that cannot be listed raises OSError:
-    a scan that failed must never look like a folder that is empty."""
-    yield from _scan(root, root, 0)
+def scan(root: Path, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+    """Every file that is to be looked at, in a stable order. `on_unreadable` hears the key of each folder that cannot
+    be listed ('' for the root): a folder that failed must never look like one that is empty."""
+    yield from _scan(root, root, 0, on_unreadable)
 
 
 def found_file(root: Path, path: Path) -> FoundFile | None:
@@ -139,13 +139,17 @@ def _number_in(file: Path) -> str:
         return "unknown"
 
 
-def _scan(root: Path, folder: Path, depth: int) -> Iterator[FoundFile]:
-    with os.scandir(folder) as listing:
-        entries = sorted((entry for entry in listing if is_taken(entry.name)), key=lambda entry: entry.name)
+def _scan(root: Path, folder: Path, depth: int, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if is_taken(entry.name)), key=lambda entry: entry.name)
+    except OSError:
+        on_unreadable("" if folder == root else relative_key(root, folder))
+        return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             if depth < DEEPEST:
-                yield from _scan(root, Path(entry.path), depth + 1)
+                yield from _scan(root, Path(entry.path), depth + 1, on_unreadable)
         elif found := found_file(root, Path(entry.path)):
             yield found
 

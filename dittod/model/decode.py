@@ -209,7 +209,7 @@ class Decoder:
         if not all(0 <= token_id < self._vocabulary for token_id in sampling.logit_bias):
             raise RequestError(
                 f"logit_bias names a token that this model has not: its ids end at {self._vocabulary - 1}",
-                "use /tokenize to find ids",
+                "leave it out, or give ids of this model's tokenizer",
                 param="logit_bias",
             )
         if sampling.max_tokens is not None and sampling.max_tokens < 1:

@@ -6,7 +6,6 @@ Knows Hugging Face's formats and bitsandbytes' traps; knows nothing of adapters,
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -174,9 +173,3 @@ def _revision(source: str, config: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def forbid_network() -> None:
-    """Called by the engine before anything is loaded: hub libraries look at these when they are imported."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dittod.errors import ModelError
@@ -84,7 +85,7 @@ class LoraAdapters:
         try:
             config = LoraConfig.from_pretrained(str(path))
             tensors = load_file(path / WEIGHTS_FILE)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"adapter {path.name} cannot be read", "roll back to an earlier version") from error
         try:
             self._inject(name, config)

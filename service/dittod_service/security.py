@@ -57,7 +57,7 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and host_name(Headers(scope=scope).get("host", "")) not in self._allowed:
-            hint = "add it to `allowed_hosts` if this machine is meant"
+            hint = "set `host` in dittod.toml to the name by which clients reach this machine"
             raise Refused(Failure(403, f"The Host of this request is not known here: {hint}", code="host_not_allowed"))
         await self._app(scope, receive, send)
 

@@ -24,6 +24,10 @@ from dittod.ingest.watch import (
 )
 
 
+def _none(folder: str) -> None:
+    raise AssertionError(f"{folder} could not be listed")
+
+
 def fill(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +36,7 @@ def fill(root: Path, *names: str) -> None:
 
 def test_a_scan_finds_every_file_with_its_profile(tmp_path: Path) -> None:
     fill(tmp_path, "top.txt", "mail/a.eml", "mail/cur/deep/b.eml", "blog/c.md", ".dittod", ".git/d.txt", "mail/e.tmp")
-    found = {file.relative: (file.profile, file.size) for file in scan(tmp_path)}
+    found = {file.relative: (file.profile, file.size) for file in scan(tmp_path, _none)}
     assert found == {
         "top.txt": ("default", 1),
         "mail/a.eml": ("mail", 1),
@@ -47,18 +51,19 @@ def test_a_scan_follows_no_link_to_a_folder(tmp_path: Path) -> None:
     (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
     (tmp_path / "root" / "loop").symlink_to(tmp_path / "root")
     (tmp_path / "root" / "dangling").symlink_to(tmp_path / "nothing")
-    assert [file.relative for file in scan(tmp_path / "root")] == ["a.txt"]
+    assert [file.relative for file in scan(tmp_path / "root", _none)] == ["a.txt"]
 
 
-def test_a_folder_that_is_gone_is_an_error_and_no_empty_scan(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        list(scan(tmp_path / "unmounted"))
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    unreadable: list[str] = []
+    assert list(scan(tmp_path / "unmounted", unreadable.append)) == []
+    assert unreadable == [""]
 
 
 def test_a_name_that_is_no_utf8_can_be_stored_and_found_again(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 100%.txt")
     fill(tmp_path, name)
-    [file] = scan(tmp_path)
+    [file] = scan(tmp_path, _none)
     assert file.relative == "caf%E9 100%25.txt"
     store = sqlite3.connect(":memory:")
     assert store.execute("select ?", (file.relative,)).fetchone() == (file.relative,)
