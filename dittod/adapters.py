@@ -89,7 +89,7 @@ def roll_back(store: Store, profile: str) -> Adapter | None:
     ]
     before = max(earlier, key=lambda each: each.promoted_at or 0.0, default=None)
     store.roll_back(profile, before.id if before else None)
-    return before
+    return store.adapter(before.id) if before else None
 
 
 def _write_manifest(adapter: Adapter) -> None:

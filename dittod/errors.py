@@ -14,12 +14,21 @@ Each is translated once per border: the CLI prints title and hint to stderr, the
 the daemon logs and stores it. Neither field may ever hold the user's text.
 """
 
+import logging
+import sys
+import threading
 import traceback
 
 
 def place_of(error: BaseException) -> str:
     """The kind of an error and where it was raised, for logs: its message is left out, since it may quote a text."""
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def keep_texts_out_of_tracebacks(log: logging.Logger) -> None:
+    """What nobody caught is logged without its message, in every thread of this process."""
+    sys.excepthook = lambda kind, error, _: log.critical("not caught: %s", place_of(error))
+    threading.excepthook = lambda args: log.critical("not caught: %s", place_of(args.exc_value or args.exc_type()))
 
 
 class DittodError(Exception):

@@ -38,6 +38,7 @@ def held(lock: Path, *, patience_seconds: float = 0.5) -> Iterator[None]:
     try:
         _lock(file, lock, patience_seconds)
         os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_SET)
         os.write(file, str(os.getpid()).encode())
         yield
     finally:
@@ -61,6 +62,7 @@ def _try_lock(file: int) -> bool:
         if os.name == "nt":
             import msvcrt
 
+            os.lseek(file, 1 << 20, os.SEEK_SET)  # Windows locks bytes, and the first ones hold the process's number
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         else:
             import fcntl

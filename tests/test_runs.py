@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from fakes import FakeEngine, demonstration
 
 from dittod import adapters, runs
 from dittod.config import Settings
-from dittod.engine.protocol import AdapterRef, Failed, Progress, Stopped, Updated
+from dittod.engine.protocol import AdapterRef, Failed, Progress, Ready, Stopped, Updated
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.store import FileRow, Store
@@ -243,3 +244,75 @@ def test_the_limit_of_demonstrations_is_a_setting(tmp_path: Path) -> None:
     bench.runs.advance()
     assert len(bench.engine.updates[0].demonstrations) == 2
     bench.store.close()
+
+
+def test_an_engine_that_backs_off_is_no_death_of_the_run(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.engine.refusal = EngineUnavailable("the engine is not running")
+    for _ in range(5):
+        bench.runs.advance()
+    assert bench.store.run(run_id).state == "requested"
+    bench.engine.refusal = None
+    bench.runs.advance()
+    assert bench.store.run(run_id).state == "running"
+
+
+def test_a_store_that_fails_once_does_not_hold_the_run_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write(6)
+    bench.request()
+    bench.runs.advance()
+    result = bench.result("a", BETTER)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "add_adapter", _full_disk)
+        with pytest.raises(sqlite3.OperationalError):
+            bench.engine.say(result)
+    bench.runs.advance()
+    assert len(bench.engine.updates) == 2, "sent again"
+    bench.engine.say(result)
+    assert adapters.promoted(bench.store, "default") is not None
+
+
+def _full_disk(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_what_the_user_did_during_a_run_is_not_undone_by_it(bench: Bench) -> None:
+    bench.write(6)
+    bench.request()
+    bench.runs.advance()
+    bench.engine.say(bench.result("a", BETTER))
+    bench.request()
+    bench.runs.advance()
+    adapters.roll_back(bench.store, "default")
+    bench.engine.say(bench.result("b", BETTER))
+    assert adapters.promoted(bench.store, "default") is None
+    assert {each.id[0]: each.state for each in bench.store.adapters()} == {"a": "retired", "b": "candidate"}
+
+
+def test_an_adapter_of_another_base_model_is_no_rival(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.write(6)
+    bench.request()
+    bench.runs.advance()
+    bench.engine.say(bench.result("a", BETTER))
+    bench.engine.ready = Ready("starter", "another revision", "template", 512, 1)
+    bench.request()
+    bench.runs.advance()
+    assert bench.engine.updates[-1].served is None
+    bench.store.close()
+
+
+def test_after_a_failure_there_is_a_pause_and_then_another_try(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    bench.engine.say(Failed(run_id, "it went wrong", "do that", 500))
+    failed_at = bench.store.run(run_id).finished_at or 0.0
+
+    def why(seconds_later: float) -> str | None:
+        now = failed_at + seconds_later
+        return runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=now)
+
+    assert why(600) == "the last update failed; the next one may start in 50 minutes"
+    assert why(3601) is None

@@ -167,3 +167,28 @@ def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
     with pytest.raises(Boom):
         store.record_file(_file("a.eml"), demonstrations())
     assert store.files() == {} and store.demonstrations("default") == []
+
+
+def test_a_version_that_was_rolled_back_from_is_never_rolled_back_to(store: Store) -> None:
+    """v1, then v2, which is bad, so back to v1; then v3, and back once more: to v1, not to v2."""
+    first, second, third = (store.add_adapter(_adapter(letter)) for letter in "abc")
+    adapters.promote(store, first)
+    adapters.promote(store, second)
+    assert adapters.roll_back(store, "default") == store.adapter(first.id)
+    adapters.promote(store, third)
+    before = adapters.roll_back(store, "default")
+    assert before is not None and before.number == 1
+    assert adapters.roll_back(store, "default") is None
+
+
+def test_dropped_text_is_not_left_in_the_write_ahead_log(store: Store, tmp_path: Path) -> None:
+    canary = "canary-in-the-log-of-writes"
+    store.record_file(_file("a.eml"), [_demonstration("p", canary)])
+    store.forget_file("a.eml")
+    assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
+
+
+def test_asking_for_a_run_twice_enters_one(store: Store) -> None:
+    first = store.request_run(Run("r1", "default", "requested", 7, "clean", 5.0))
+    assert store.request_run(Run("r2", "default", "requested", 8, "clean", 6.0)) == first
+    assert [each.id for each in store.runs()] == ["r1"]

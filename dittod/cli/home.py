@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dittod.cli.terminal import err, out
 from dittod.config import load_settings, watched_folder
 from dittod.daemon import Daemon
+from dittod.errors import keep_texts_out_of_tracebacks
 from dittod.ingest.folder import Folder
 from dittod.machine import held
 from dittod.paths import Home, home
@@ -87,4 +88,5 @@ def token() -> None:
 def log_to_stderr() -> None:
     """Times, levels and sentences without content."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    keep_texts_out_of_tracebacks(logging.getLogger("dittod"))
     logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -40,7 +40,7 @@ from dittod.engine.protocol import (
     encode_event,
 )
 from dittod.engine.update import update
-from dittod.errors import DittodError, RequestError, place_of
+from dittod.errors import DittodError, RequestError, keep_texts_out_of_tracebacks, place_of
 from dittod.learner.ditto import Workbench
 from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, load_base
@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--quantisation", choices=["none", "nf4"], default="none")
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    keep_texts_out_of_tracebacks(log)
     output = _claim_stdout()
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     reader = threading.Thread(target=_read_commands, args=(sys.stdin.buffer, commands), daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,58 @@ def test_a_thousand_files_at_once_are_all_read_once(bench: Bench) -> None:
     bench.folder.read_settled(bench.now, lambda done, of: seen.append((done, of)))
     assert seen[-1] == (1000, 1000)
     assert bench.store.count_demonstrations("default") == 1000
+
+
+@pytest.mark.parametrize("first", [(), ("typo@x.example",)])
+def test_identities_that_are_corrected_count_for_what_was_read_before(tmp_path: Path, first: tuple[str, ...]) -> None:
+    """Guessed or given wrongly at first: after a restart with the right ones, without any new file."""
+    bench = Bench(tmp_path, identities=first)
+    for number in range(3):
+        bench.write(f"e{number}.eml", _mail("Eve <eve@x.example>", f"Spite {number}"))
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    bench.identities = ("bob@x.example",)
+    bench.restart()
+    bench.settle()
+    assert bench.completions() == ["Tea is what I wanted to tell you today."]
+    bench.restart()
+    assert bench.settle() == 0
+    bench.store.close()
+
+
+def test_a_renamed_file_is_no_news_to_learn_from(bench: Bench) -> None:
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    (row,) = bench.store.files().values()
+    path.rename(path.with_name("b.eml"))
+    bench.settle()
+    assert [each.path for each in bench.store.files().values()] == ["b.eml"]
+    assert bench.store.count_demonstrations("default", since=row.read_at) == 0 and len(bench.completions()) == 1
+
+
+def test_a_folder_that_cannot_be_listed_forgets_nothing_and_stops_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write("locked/a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    scandir = os.scandir
+
+    def refuse(folder: str | Path) -> object:
+        if Path(folder).name == "locked":
+            raise PermissionError
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain"))
+    bench.settle()
+    assert len(bench.completions("locked")) == 1 and len(bench.completions()) == 1
+
+
+def test_another_watched_folder_is_made_ready_and_what_was_in_the_first_is_gone(bench: Bench) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    bench.root = bench.root.with_name("elsewhere")
+    bench.restart()
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain"))
+    bench.settle()
+    assert bench.completions() == ["Rain is what I wanted to tell you today."]
