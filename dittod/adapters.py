@@ -47,13 +47,10 @@ def promoted(store: Store, profile: str) -> Adapter | None:
 
 
 def fits(adapter: Adapter, base_model: str, base: Ready | None) -> bool:
-    """Whether it was made for this base model; its weights mean nothing on another one. `base` tells more once loaded."""
-    same = adapter.base_model == base_model
-    return same and (base is None or (adapter.base_revision, adapter.template_sha256) == _identity(base))
-
-
-def _identity(base: Ready) -> tuple[str, str]:
-    return base.base_revision, base.template_sha256
+    """Whether it was made for this base model: its weights mean nothing on another. Once loaded, `base` tells more."""
+    made_for = (adapter.base_revision, adapter.template_sha256)
+    loaded = made_for if base is None else (base.base_revision, base.template_sha256)
+    return adapter.base_model == base_model and made_for == loaded
 
 
 def find(store: Store, wanted: str) -> Adapter:
