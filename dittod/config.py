@@ -25,7 +25,7 @@ PREFIX = "DITTOD_"
 class Settings(BaseSettings):
     """What the user may decide. Frozen: a change takes effect at the next start."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     watched_folder: Path | None = None  # its sub-folders are the profiles; None: `watched` in DITTOD_HOME, or ~/dittod
     identities: tuple[str, ...] = ()  # the user's own addresses; empty: learnt from the From lines in the folder
@@ -94,6 +94,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}", "correct that line, or remove the file") from error
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}", "correct its permissions, or remove it"
+        ) from error
 
 
 def _reject_unknown(names: Iterable[str], prefix: str, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -58,12 +59,13 @@ class Home:
     @property
     def watched(self) -> Path:
         """The watched folder, where the settings name none: inside DITTOD_HOME, else ~/dittod."""
-        return self.root / "watched" if "DITTOD_HOME" in os.environ else Path.home() / "dittod"
+        return self.root / "watched" if os.environ.get("DITTOD_HOME") else Path.home() / "dittod"
 
     def create(self) -> None:
-        """Make the folders, readable by the user alone."""
+        """Make the folders, readable by the user alone. Refuses a folder that is in use for something else."""
         for folder in (self.root, self.adapters, self.runs, self.logs):
             try:
+                self._refuse_what_is_not_ours()
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
             except OSError as error:
@@ -72,28 +74,47 @@ class Home:
                     "set DITTOD_HOME to a folder you can write to",
                 ) from error
 
+    def _refuse_what_is_not_ours(self) -> None:
+        """Making somebody's folder private would lock others out of it."""
+        if not self.root.is_dir() or self.adapters.is_dir():
+            return
+        if strangers := {path.name for path in self.root.iterdir()} - {
+            "watched",
+            self.settings.name,
+            self.token_file.name,
+        }:
+            raise SettingsError(
+                f"{self.root} holds other things ({min(strangers)}, say)", "set DITTOD_HOME to a folder of its own"
+            )
+
     def token(self) -> str:
         """The bearer token; made at the first call, in a file that only the user can read."""
-        try:
-            return self.token_file.read_text().strip()
-        except FileNotFoundError:
+        if not self.token_file.exists():
             self._make_token()
-            return self.token_file.read_text().strip()
+        token = self.token_file.read_text().strip()
+        if not token:
+            raise SettingsError(f"{self.token_file} is empty", "remove it: a new token is made at the next start")
+        return token
 
     def _make_token(self) -> None:
         """Written beside and linked into place, so that of two first starts one wins and none reads half a token."""
-        fresh = self.token_file.with_name(f"token.{os.getpid()}")
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fresh = self.token_file.with_name(f"token.{secrets.token_hex(4)}")
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(file, "w") as out:
             out.write(f"dittod-{secrets.token_urlsafe(32)}\n")
-        try:
-            self.token_file.hardlink_to(fresh)
-        except FileExistsError:
-            fresh.unlink()
-        except OSError:  # a file system without links
-            fresh.replace(self.token_file)
-        else:
-            fresh.unlink()
+        with contextlib.suppress(FileExistsError):
+            _link(fresh, self.token_file)
+        fresh.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name. On a file system without links it gets that name instead. Raises FileExistsError."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        raise
+    except OSError:
+        source.replace(target)
 
 
 def home() -> Home:

@@ -21,7 +21,7 @@ from dittod.ingest.select import select
 from dittod.paths import Home
 from dittod.schedule import Limits, Signals, reason_to_wait
 from dittod.store import Store
-from dittod.types import Demonstration, Run
+from dittod.types import Adapter, Demonstration, Run
 
 log = logging.getLogger("dittod")
 
@@ -30,7 +30,7 @@ PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
 
 
 def request(store: Store, settings: Settings, profile: str) -> Run:
-    """Ask for an update. Raises TooFewDemonstrations; a run of the profile that already waits is returned as it is."""
+    """Ask for an update, or find the one that is open already. Raises TooFewDemonstrations."""
     served = adapters.promoted(store, profile)
     selection = select(
         store.demonstrations(profile),
@@ -96,6 +96,12 @@ class Runs:
             self._start(waiting[0])
 
     def _start(self, run: Run) -> None:
+        made = [each for each in self._store.adapters(run.profile) if each.run_id == run.id]
+        if made:  # killed between its result and its end
+            served = self._served(run.profile)
+            before = served is None or (served.promoted_at or 0.0) < run.requested_at
+            self._conclude(run, made[0], nothing_changed=before)
+            return
         try:
             self._engine.start()
             update = self._update(run)
@@ -115,9 +121,7 @@ class Runs:
             self._active = run_id
 
     def _update(self, run: Run) -> Update:
-        served = adapters.promoted(self._store, run.profile)
-        if served is not None and not adapters.fits(served, self._settings.base_model, self._engine.ready):
-            served = None  # made for another base model: nobody is served by it
+        served = self._served(run.profile)
         directory = self._home.runs / run.id
         directory.mkdir(mode=0o700, exist_ok=True)
         by_id = {each.id: each for each in self._store.demonstrations(run.profile)}
@@ -179,14 +183,28 @@ class Runs:
         """
         base = self._engine.ready
         assert base is not None, "an engine that has just spoken is ready"
+        try:
+            self._update(run)
+        except TooFewDemonstrations as error:  # deleted while it was learnt from: what has seen it goes too
+            shutil.rmtree(updated.adapter.path, ignore_errors=True)
+            self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
+            return
         adapter = adapters.add(self._store, run, updated, base)
-        served = adapters.promoted(self._store, run.profile)
-        if served is not None and not adapters.fits(served, self._settings.base_model, base):
-            served = None
-        compared_with = update.served.id if update.served else None
-        if updated.verdict.promoted and (served.id if served else None) in (compared_with, adapter.id):
+        served, compared_with = self._served(run.profile), update.served
+        same = (served.id if served else None) == (compared_with.id if compared_with else None)
+        self._conclude(run, adapter, nothing_changed=same)
+
+    def _conclude(self, run: Run, adapter: Adapter, *, nothing_changed: bool) -> None:
+        """Promote a candidate that passed the gate, if what it was compared with is still what is served."""
+        if adapter.verdict.promoted and adapter.state == "candidate" and nothing_changed:
             adapters.promote(self._store, adapter)
         self._finish(run, state="done", adapter_id=adapter.id)
+
+    def _served(self, profile: str) -> Adapter | None:
+        """What answers for the profile; one made for another base model serves nobody."""
+        served = adapters.promoted(self._store, profile)
+        fits = served is not None and adapters.fits(served, self._settings.base_model, self._engine.ready)
+        return served if fits else None
 
     def _after_death(self, run: Run, error: EngineUnavailable) -> None:
         self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
@@ -196,8 +214,8 @@ class Runs:
         self._set_active(None)
 
     def _finish(self, run: Run, **changes: object) -> None:
+        shutil.rmtree(self._home.runs / run.id, ignore_errors=True)  # first: on a full disk it makes room for the row
         self._store.change_run(run.id, finished_at=time.time(), **changes)
-        shutil.rmtree(self._home.runs / run.id, ignore_errors=True)
         log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
         self._set_active(None)
 

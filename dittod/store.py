@@ -73,13 +73,16 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         fresh = not path.exists()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
-        if fresh:
-            path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
-        self._connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._migrate(path)
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
+            if fresh:
+                path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
+            self._connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._migrate(path)
+        except sqlite3.Error as error:
+            raise DittodError(f"{path} cannot be used: {error}", "make room, or put a backup in its place") from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -181,9 +184,9 @@ class Store:
         return values.pop("profile"), Demonstration(**values)
 
     def profiles(self) -> list[str]:
-        """Every profile that has demonstrations, runs or adapters."""
+        """Every profile that has files, runs or adapters."""
         rows = self._rows(
-            "SELECT profile FROM demonstrations UNION SELECT profile FROM adapters UNION SELECT profile FROM runs"
+            "SELECT profile FROM files UNION SELECT profile FROM adapters UNION SELECT profile FROM runs"
             " ORDER BY profile"
         )
         return [row["profile"] for row in rows]
@@ -191,13 +194,11 @@ class Store:
     # --- runs ---
 
     def request_run(self, run: Run) -> Run:
-        """Enter a new run, unless one of the profile waits already: then that one is returned."""
+        """Enter a new run, unless one of the profile is open already: then that one is returned."""
         with self._transaction() as db:
-            waiting = db.execute(
-                "SELECT * FROM runs WHERE profile = ? AND state = 'requested'", (run.profile,)
-            ).fetchone()
-            if waiting:
-                return _run(waiting)
+            query = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
+            if open_run := db.execute(query, (run.profile,)).fetchone():
+                return _run(open_run)
             db.execute(
                 "INSERT INTO runs VALUES (:id, :profile, :state, :seed, :preset, :requested_at, :finished_at,"
                 " :demonstration_ids, :held_out_ids, :adapter_id, :error, :progress)",

@@ -50,3 +50,15 @@ def test_an_unknown_variable_names_the_nearest(home: Home, monkeypatch: pytest.M
     with pytest.raises(SettingsError) as caught:
         load_settings(home)
     assert "DITTOD_BASEMODEL" in caught.value.title and "DITTOD_BASE_MODEL" in caught.value.hint
+
+
+def test_an_empty_variable_is_no_setting(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DITTOD_WATCHED_FOLDER", "")
+    assert load_settings(home).watched_folder == home.watched
+
+
+def test_a_list_that_is_no_json_is_an_error_with_an_example(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DITTOD_IDENTITIES", "me@x.org")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert "identities" in caught.value.title and "JSON" in caught.value.hint

@@ -37,3 +37,17 @@ def test_a_home_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path) ->
     with pytest.raises(SettingsError) as caught:
         Home(tmp_path / "file" / "home").create()
     assert "DITTOD_HOME" in caught.value.hint
+
+
+def test_a_folder_that_is_used_for_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_text("")
+    tmp_path.chmod(0o755)
+    with pytest.raises(SettingsError, match=r"holiday\.jpg"):
+        Home(tmp_path).create()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_an_empty_token_file_is_an_error_and_no_open_door(tmp_path: Path) -> None:
+    Home(tmp_path).token_file.write_text("")
+    with pytest.raises(SettingsError, match="is empty"):
+        Home(tmp_path).token()

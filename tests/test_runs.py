@@ -66,10 +66,12 @@ def test_without_demonstrations_nothing_can_be_asked_for(bench: Bench) -> None:
         bench.request()
 
 
-def test_asking_twice_is_asking_once_until_the_run_has_started(bench: Bench) -> None:
+def test_asking_twice_is_asking_once_until_the_run_has_ended(bench: Bench) -> None:
     bench.write(5)
     assert bench.request() == bench.request()
     bench.runs.advance()
+    assert bench.request() == bench.engine.updates[0].id
+    bench.engine.say(bench.result("a", WORSE))
     assert bench.request() != bench.engine.updates[0].id
 
 
@@ -316,3 +318,14 @@ def test_after_a_failure_there_is_a_pause_and_then_another_try(bench: Bench) -> 
 
     assert why(600) == "the last update failed; the next one may start in 50 minutes"
     assert why(3601) is None
+
+
+def test_what_has_learnt_a_text_that_was_deleted_meanwhile_is_neither_served_nor_kept(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    result = bench.result("a", BETTER)
+    bench.store.forget_file("default/1")
+    bench.engine.say(result)
+    assert bench.store.adapters() == [] and not Path(result.adapter.path).exists()
+    assert "deleted" in str(bench.store.run(run_id).error)

@@ -192,3 +192,9 @@ def test_asking_for_a_run_twice_enters_one(store: Store) -> None:
     first = store.request_run(Run("r1", "default", "requested", 7, "clean", 5.0))
     assert store.request_run(Run("r2", "default", "requested", 8, "clean", 6.0)) == first
     assert [each.id for each in store.runs()] == ["r1"]
+
+
+def test_a_file_that_is_no_database_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "dittod.sqlite").write_text("something else, long enough to be looked at as a header of a database")
+    with pytest.raises(DittodError, match="cannot be used"):
+        Store(tmp_path / "dittod.sqlite")

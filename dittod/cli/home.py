@@ -89,4 +89,5 @@ def log_to_stderr() -> None:
     """Times, levels and sentences without content."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     keep_texts_out_of_tracebacks(logging.getLogger("dittod"))
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for name in ("apscheduler", "dittod.scheduler"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -43,9 +43,16 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
             "memory_bytes": engine.get("memory_bytes", 0) if running else 0,
             "last_death": engine.get("last_death"),
         },
+        "identities": _identities(store, settings),
         "set_aside": sum(file.state == "set_aside" for file in store.files().values()),
         "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
     }
+
+
+def _identities(store: Store, settings: Settings) -> list[str]:
+    """Whose mail counts: as set, or as guessed from the folder."""
+    latest = max(store.files().values(), key=lambda file: file.read_at, default=None)
+    return list(settings.identities or (latest.identities if latest else ()))
 
 
 def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
@@ -77,8 +84,10 @@ def _show(value: dict[str, Any]) -> None:
     if engine["last_death"]:
         out.print(f"          died last: {engine['last_death']}", markup=False)
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
+    if value["identities"]:
+        out.print(f"mail from {', '.join(value['identities'])}", markup=False)
     if value["set_aside"]:
-        out.print(f"          {value['set_aside']} files set aside: dittod demos list says why")
+        out.print(f"set aside {value['set_aside']}, see: dittod demos list")
     print_table(
         ("profile", "demonstrations", "held out", "serves", "promoted", "learning"),
         [_row(profile, running=value["daemon_pid"] is not None) for profile in value["profiles"]],
@@ -86,12 +95,16 @@ def _show(value: dict[str, Any]) -> None:
     )
 
 
+def _stage(run: dict[str, Any]) -> str:
+    return f"{run['phase']} {run['done']}/{run['of']}" if "phase" in run else str(run["state"])
+
+
 def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
     adapter, run = profile["adapter"], profile["run"]
     serves = f"{profile['name']}@{adapter['number']}" if adapter else "base"
-    learning = (
-        f"{run.get('phase', run['state'])} {run.get('done', '')}/{run.get('of', '')}" if run else profile["waiting"]
-    )
+    learning = _stage(run) if run else profile["waiting"]
+    if run and not running:
+        learning = f"{learning}; goes on with: dittod run"
     if profile["last_error"] and not run:
         learning = f"{learning or 'now'}; last update failed: {profile['last_error']}"
     return (

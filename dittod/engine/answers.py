@@ -17,6 +17,7 @@ from dittod.model.lora import LoraAdapters
 from dittod.model.textstream import TextStream
 from dittod.types import FinishReason
 
+CHARACTERS_PER_TOKEN_MOST = 32  # no text of any language has so few tokens
 LOADED_ADAPTERS = 8  # kept in memory; the one used longest ago makes room, unless an answer still runs on it
 
 
@@ -128,6 +129,7 @@ class Answers:
         return str(self._base.tokenizer.decode([token_id]))
 
     def _prompt_ids(self, request: Generate) -> list[int]:
+        self._refuse_hopeless(request)
         if request.messages is not None:
             return self._chat_ids(request)
         if request.prompt is not None:
@@ -137,6 +139,17 @@ class Answers:
         if not ids or not all(0 <= each < vocabulary for each in ids):
             raise RequestError(f"prompt must hold token ids from 0 to {vocabulary - 1}", param="prompt")
         return ids
+
+    def _refuse_hopeless(self, request: Generate) -> None:
+        """Text far beyond the context is not even made into tokens: that would hold up everybody else for seconds."""
+        characters = len(request.prompt or "") + sum(len(each.content) for each in request.messages or ())
+        if characters > CHARACTERS_PER_TOKEN_MOST * self._base.context_tokens:
+            raise RequestError(
+                f"the prompt has {characters} characters; this model's context has {self._base.context_tokens} tokens",
+                "shorten the conversation",
+                param="messages" if request.messages else "prompt",
+                code="context_length_exceeded",
+            )
 
     def _chat_ids(self, request: Generate) -> list[int]:
         try:

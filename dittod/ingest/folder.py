@@ -46,7 +46,7 @@ class Folder:
             return
         self._store.note("watched", {"root": str(self.root)})
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.root / MARKER).write_text(
                 "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
             )

@@ -88,6 +88,7 @@ def test_a_cancelled_request_says_nothing_more_and_the_others_go_on(bench: Bench
         (Generate("1", None, Sampling(), prompt_token_ids=(99999,)), "prompt"),
         (Generate("1", None, Sampling(), prompt_token_ids=()), "prompt"),
         (Generate("1", None, Sampling(), prompt="x" * 600), "messages"),
+        (Generate("1", None, Sampling(), prompt="x" * 10_000_000), "prompt"),
     ],
 )
 def test_what_the_model_cannot_take_is_refused_by_name(bench: Bench, request_: Generate, param: str) -> None:
