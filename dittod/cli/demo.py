@@ -100,11 +100,9 @@ def _one_mail(settings: Settings) -> str:
 
 def _figures(store: Store, adapter_id: str) -> None:
     figures = store.adapter(adapter_id).verdict.figures
-    shown = {name: value for name, value in figures.items() if name.endswith("nats_per_token")}
-    for name, value in shown.items():
-        out.print(
-            f"  {name.removesuffix('_nats_per_token'):<12} {value:.3f} nats per token of held-out mails", markup=False
-        )
+    for name in ("base", "supervised", "ditto"):
+        value = figures[f"{name}_nats_per_token"]
+        out.print(f"  {name:<11} {value:.3f} nats per token of held-out mails", markup=False)
 
 
 def _compare(url: str, token: str) -> None:
