@@ -34,7 +34,7 @@ from dittod.ingest.readers import read
 from dittod.ingest.select import Selection, select
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
-from dittod.model.load import BaseModel, load_base
+from dittod.model.load import load_base
 from dittod.model.lora import LoraAdapters
 from dittod.types import Verdict
 
@@ -72,7 +72,9 @@ def main() -> None:
     overrides = {**(QUICK if given.quick else {}), **given.learner}
     people = _people(2 if given.quick else given.people)
     base = load_base(given.model)
-    results = [_measure(base, person, addresses, given.seed, overrides) for person, addresses in people]
+    adapters = LoraAdapters(base)
+    bench = Workbench(base, adapters, Decoder(base, adapters, max_rows=LEARNING_ROWS))
+    results = [_measure(bench, person, addresses, given.seed, overrides) for person, addresses in people]
     _show(results)
     print(json.dumps(_summary(results)))
 
@@ -100,11 +102,9 @@ def _selection(person: str, addresses: tuple[str, ...]) -> Selection:
 
 
 def _measure(
-    base: BaseModel, person: str, addresses: tuple[str, ...], seed: int, overrides: dict[str, float]
+    bench: Workbench, person: str, addresses: tuple[str, ...], seed: int, overrides: dict[str, float]
 ) -> Result:
     selection = _selection(person, addresses)
-    adapters = LoraAdapters(base)
-    bench = Workbench(base, adapters, Decoder(base, adapters, max_rows=LEARNING_ROWS))
     folder = Path(tempfile.mkdtemp(prefix="fidelity-"))
     command = Update(
         id=person,
