@@ -27,7 +27,7 @@ def list_demos(profile: str | None, *, as_json: bool) -> None:
     print_table(
         ("id", "profile", "written", "words", "prompt"),
         [
-            (each.id[:10], name, day(each.written_at), len(each.completion.split()), one_line(each.prompt))
+            (each.id[:8], name, day(each.written_at)[:10], len(each.completion.split()), one_line(each.prompt))
             for name, each in found
         ],
         empty="no demonstrations yet: put sent mails or texts into the watched folder",

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+SHRINKING = ("prompt", "reason", "learning", "file", "figure")  # columns that give way where a table is too wide
 
 out = Console(highlight=False)  # data
 err = Console(stderr=True, highlight=False)  # everything else
@@ -28,9 +30,12 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, emp
         out.print(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    for place, column in enumerate(columns):
+        widest = max(len(column), *(line[place].cell_len for line in lines))
+        overflow: OverflowMethod = "ellipsis" if column == "prompt" else "fold"
+        shrinks = column in SHRINKING
         table.add_column(
-            column, overflow="ellipsis" if column in ("prompt", "file") else "fold", no_wrap=column == "prompt"
+            column, no_wrap=overflow == "ellipsis", overflow=overflow, min_width=None if shrinks else widest
         )
     for line in lines:
         table.add_row(*line)
