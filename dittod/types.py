@@ -13,7 +13,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 PairKind = Literal["online", "replay", "intermodel"]
 AdapterState = Literal["candidate", "promoted", "retired"]
-RunState = Literal["requested", "running", "done", "failed", "stopped"]
+RunState = Literal["requested", "running", "done", "failed"]
 FinishReason = Literal["stop", "length"]
 
 DEFAULT_PROFILE = "default"  # files at the top of the watched folder belong to it

@@ -6,8 +6,9 @@ decoding, adapter and learning code under test is the product's own.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -16,6 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from dittod.engine.protocol import Ready, Update
 from dittod.model.load import BaseModel, load_base
 from dittod.types import Demonstration, demonstration_id
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content | trim }}{{ eos_token }}"
@@ -77,6 +81,16 @@ def tiny_base(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32
     base = load_base(str(make_tiny_model(folder, seed=seed)), device="cpu")
     base.model.to(dtype)
     return replace(base, dtype=dtype)
+
+
+def finish(work: Generator[Step, None, Result]) -> tuple[list[Step], Result]:
+    """Run a generator to its end: what it yielded, and what it returned."""
+    seen = []
+    try:
+        while True:
+            seen.append(next(work))
+    except StopIteration as end:
+        return seen, end.value
 
 
 def demonstration(prompt: str, completion: str, *, written_at: float = 0.0) -> Demonstration:

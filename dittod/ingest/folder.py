@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dittod.errors import FileSetAside, SettingsError, place_of
@@ -93,11 +94,10 @@ class Folder:
         ready = [file for key in self._settler.ready(now) if (file := self._at(key))]
         if not ready and self._read_as is not None:
             return 0
-        senders = {file.relative: self._senders(file) for file in ready}
-        identities = self._identities(senders)
-        todo = [*ready, *self._read_as_others(identities, but=senders.keys())]
+        identities = self._given or self._likely_identities(ready)
+        todo = [*ready, *self._read_as_others(identities, but={file.relative for file in ready})]
         for number, file in enumerate(todo, start=1):
-            self._read(file, identities, senders.get(file.relative))
+            self._read(file, identities)
             on_read(number, len(todo))
         self._read_as = identities
         if self._forgetting_waits and not self.settling:
@@ -134,40 +134,34 @@ class Folder:
         self._settler.gone(path)
         log.info("a file is gone: %d demonstrations dropped", dropped)
 
-    def _senders(self, file: FoundFile) -> dict[str, int]:
-        """How many mails in it came from which address: what the user's own addresses are guessed from."""
-        try:
-            return dict(Counter(address for each in read(file.path) if (address := address_of(each.sender))))
-        except Exception:  # whatever is wrong with the file, reading it in earnest says so
-            return {}
-
-    def _identities(self, fresh: dict[str, dict[str, int]]) -> tuple[str, ...]:
-        if self._given:
-            return self._given
+    def _likely_identities(self, fresh: list[FoundFile]) -> tuple[str, ...]:
+        """Whose folder it is, guessed from the senders of what is known and of what is about to be read."""
         total: Counter[str] = Counter()
+        for file in fresh:
+            with suppress(Exception):  # whatever is wrong with the file, reading it in earnest says so
+                total.update(address for each in read(file.path) if (address := address_of(each.sender)))
+        again = {file.relative for file in fresh}
         for row in self._known.values():
-            if row.path not in fresh:
+            if row.path not in again:
                 total.update(row.senders)
-        for counts in fresh.values():
-            total.update(counts)
         return likely_identities(total, is_sent_folder=is_sent_folder(self.root.name))
 
-    def _read_as_others(self, identities: tuple[str, ...], but: Iterable[str]) -> list[FoundFile]:
+    def _read_as_others(self, identities: tuple[str, ...], but: set[str]) -> list[FoundFile]:
         """Mail that was read while somebody else was taken for the user."""
         outdated = [row for row in self._known.values() if row.senders and row.identities != identities]
-        candidates = (self._at(row.path) for row in outdated if row.path not in set(but))
+        candidates = (self._at(row.path) for row in outdated if row.path not in but)
         return [file for file in candidates if file is not None]
 
-    def _read(self, file: FoundFile, identities: tuple[str, ...], senders: dict[str, int] | None) -> None:
+    def _read(self, file: FoundFile, identities: tuple[str, ...]) -> None:
+        senders: Counter[str] = Counter()
         try:
-            demonstrations, reason = _demonstrations(file, identities)
+            demonstrations, reason = _demonstrations(file, identities, senders)
             state = "read"
         except FileSetAside as error:
             demonstrations, reason, state = [], f"{error.title}; {error.hint}", "set_aside"
         except Exception as error:  # a reader's fault on one file must not stop the others; the kind of fault is kept
             log.error("a reader failed: %s", place_of(error))
             demonstrations, reason, state = [], f"the reader failed ({type(error).__name__})", "set_aside"
-        known = self._known.get(file.relative)
         row = FileRow(
             path=file.relative,
             profile=file.profile,
@@ -176,18 +170,21 @@ class Folder:
             state="read" if state == "read" else "set_aside",
             reason=reason,
             identities=identities,
-            senders=senders if senders is not None else (known.senders if known else {}),
+            senders=dict(senders),
             read_at=time.time(),
         )
         self._store.record_file(row, demonstrations)
         self._known[row.path] = row
 
 
-def _demonstrations(file: FoundFile, identities: tuple[str, ...]) -> tuple[list[Demonstration], str]:
-    """What a file gives, and in a few words why the rest of it gives nothing."""
+def _demonstrations(
+    file: FoundFile, identities: tuple[str, ...], senders: Counter[str]
+) -> tuple[list[Demonstration], str]:
+    """What a file gives, and in a few words why the rest of it gives nothing. Counts the mails of each sender."""
     found: list[Demonstration] = []
     reasons: Counter[str] = Counter()
     for document in read(file.path):
+        senders.update(address for address in [address_of(document.sender)] if address)
         result = demonstrations_of(document, identities)
         found += result.demonstrations
         if result.reason:

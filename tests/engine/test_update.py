@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from fakes import demonstration, tiny_base
+from fakes import demonstration, finish, tiny_base
 
-from dittod.engine.protocol import Progress, Update, Updated
+from dittod.engine.protocol import Update
 from dittod.engine.update import update
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
@@ -44,15 +43,6 @@ def command(tmp_path: Path) -> Update:
         served=None,
         overrides=OVERRIDES,
     )
-
-
-def finish(work: Generator[Progress, None, Updated]) -> tuple[list[Progress], Updated]:
-    seen = []
-    try:
-        while True:
-            seen.append(next(work))
-    except StopIteration as end:
-        return seen, end.value
 
 
 def test_an_update_leaves_an_adapter_named_by_its_content_with_a_verdict(tmp_path: Path, command: Update) -> None:

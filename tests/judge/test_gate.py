@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
-from fakes import demonstration, tiny_base
+from fakes import demonstration, finish, tiny_base
 
 from dittod.engine.protocol import AdapterRef, Update
 from dittod.judge.gate import Candidate, decide, judge, likelihood_objection, objections
@@ -19,8 +17,6 @@ from dittod.model.decode import Decoder
 from dittod.model.lora import LoraAdapters, LoraShape
 from dittod.types import Demonstration
 
-Result = TypeVar("Result")
-Step = TypeVar("Step")
 CLEAN = Findings(outputs=8)
 OUTCOME = Outcome("policy", "reference", 4, None, {})
 
@@ -108,15 +104,6 @@ HELD_OUT = (demonstration("Ask Cy", "Cy, tea?"), demonstration("Ask Di", "Di, ru
 def update(tmp_path: Path, **changes: object) -> Update:
     made = Update("u", str(tmp_path / "run"), str(tmp_path / "adapters"), "clean", 3, LEARNT, HELD_OUT, None)
     return replace(made, **changes)  # type: ignore[arg-type]
-
-
-def finish(work: Generator[Step, None, Result]) -> tuple[list[Step], Result]:
-    seen = []
-    try:
-        while True:
-            seen.append(next(work))
-    except StopIteration as end:
-        return seen, end.value
 
 
 def learn(workbench: Workbench, name: str, texts: tuple[Demonstration, ...] = HELD_OUT, *, steps: int = 20) -> None:

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
-from fakes import demonstration
+from fakes import demonstration, finish
 
-from dittod.engine.protocol import Progress, Update
+from dittod.engine.protocol import Update
 from dittod.errors import ModelError, TooFewDemonstrations
 from dittod.learner import checkpoint, ditto, pairs, step
 from dittod.learner.ditto import run
@@ -20,17 +20,7 @@ from dittod.types import Demonstration
 
 MakeWorkbench = Callable[..., Workbench]
 MakeUpdate = Callable[..., Update]
-Result = TypeVar("Result")
 Weights = Mapping[str, torch.Tensor]
-
-
-def finish(work: Generator[Progress, None, Result]) -> tuple[list[Progress], Result]:
-    seen = []
-    try:
-        while True:
-            seen.append(next(work))
-    except StopIteration as end:
-        return seen, end.value
 
 
 def equal(left: Weights, right: Weights) -> bool:
