@@ -14,6 +14,8 @@ Role = Literal["system", "user", "assistant"]
 PairKind = Literal["online", "replay", "intermodel"]
 AdapterState = Literal["candidate", "promoted", "retired"]
 RunState = Literal["requested", "running", "done", "failed"]
+Quantisation = Literal["none", "nf4"]
+OptimiserChoice = Literal["preset", "adamw_8bit"]
 FinishReason = Literal["stop", "length"]
 
 DEFAULT_PROFILE = "default"  # files at the top of the watched folder belong to it
@@ -69,6 +71,7 @@ class Sample:
     token_ids: tuple[int, ...]  # with the end-of-turn token when the policy ended by itself
     truncated: bool  # cut at the length limit: carries no end-of-turn token
     reference_logp: float  # nats, summed over token_ids, under the frozen reference
+    policy_logp: float  # the same under the policy that drew it: before temperature and cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,20 @@ class Verdict:
     reasons: tuple[str, ...]  # sentences for people, the decisive one first
     figures: Mapping[str, float]  # e.g. 'served_nats_per_token', 'candidate_nats_per_token'
     outputs: tuple[str, ...] = ()  # what the candidate wrote on the held-out prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How serving and learning are fitted into a memory budget. Made by learner.plan; says nothing of the method."""
+
+    quantisation: Quantisation = "none"  # of the base model's weights in memory
+    rank: int = 16  # of the adapters, at most
+    sequence_tokens: int = 2048  # of a prompt with its completion, at most: what exceeds it is cut
+    micro_batch_tokens: int = 1024  # of one packed row, which is one forward-backward
+    checkpointing: bool = False  # layers keep their input only and are computed anew in the backward pass
+    sampling_rows: int = 80  # samples decoded together
+    optimiser: OptimiserChoice = "preset"  # the preset's own, or one whose moments take 2 bytes instead of 8
+    peak_bytes: int = 0  # predicted peak of the engine's memory: of the process on CPU, of the device on CUDA
 
 
 @dataclass(frozen=True, slots=True)

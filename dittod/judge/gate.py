@@ -73,7 +73,7 @@ def judge(workbench: Workbench, update: Update, outcome: Outcome) -> Generator[P
 def measure(task: Task, adapters: Mapping[str, str]) -> Generator[Progress, None, dict[str, float]]:
     """Held-out nats per token of everything there is."""
     bench, update = task.workbench, task.update
-    held_out = [encode(bench.base, each) for each in update.held_out]
+    held_out = [encode(bench.base, each, bench.plan.sequence_tokens) for each in update.held_out]
     tokens = sum(len(each.completion_ids) for each in held_out)
     figures: dict[str, float] = {"held_out_texts": len(held_out), "held_out_tokens": tokens}
     if not held_out:
@@ -84,7 +84,7 @@ def measure(task: Task, adapters: Mapping[str, str]) -> Generator[Progress, None
     try:
         for place, (name, adapter) in enumerate(measured.items()):
             here = task.progress("gate", place, len(measured) + 1, figures=figures)
-            work = score(bench, held_out, adapter, task.preset.micro_batch_tokens)
+            work = score(bench, held_out, adapter)
             logps = yield from reporting(work, lambda _, here=here: here)  # type: ignore[misc]
             figures[f"{name}_nats_per_token"] = -sum(logps) / tokens
     finally:
@@ -96,7 +96,7 @@ def measure(task: Task, adapters: Mapping[str, str]) -> Generator[Progress, None
 def write(task: Task, kind: str, adapter: str) -> Generator[Progress, None, Candidate]:
     """Let a candidate answer held-out prompts, and look at what it wrote."""
     base, update = task.workbench.base, task.update
-    held_out = {each.id: encode(base, each) for each in update.held_out[-PROMPTS:]}
+    held_out = {each.id: encode(base, each, task.workbench.plan.sequence_tokens) for each in update.held_out[-PROMPTS:]}
     limit = _limit([*task.own.values(), *held_out.values()])
     samplings = {
         key: Sampling(temperature=TEMPERATURE, max_tokens=limit, seed=derived_seed(update.seed, "gate", kind, key))

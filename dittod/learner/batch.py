@@ -8,12 +8,12 @@ Knows token ids; knows neither model nor loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from dittod.model.logprobs import Rows
+from dittod.model.tree import Row, pack
 from dittod.types import PreferencePair
 
 
@@ -86,9 +86,13 @@ def collect(
     )
 
 
-def micro_batches(lengths: Sequence[int], micro_batch_tokens: int) -> list[list[int]]:
-    """Indices of rows that fit together, padding included, the short ones first; a row too long stands alone."""
-    return _pack([[each] for each in range(len(lengths))], lengths, micro_batch_tokens)
+def micro_batches(sequences: Sequence[TokenSequence], micro_batch_tokens: int) -> list[list[int]]:
+    """Indices of sequences that make up a row together, those with equal prompts side by side, so that their prompt
+    stands in few rows. A sequence longer than `micro_batch_tokens` has a row of its own."""
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for place, sequence in enumerate(sequences):
+        by_prompt.setdefault(sequence.prompt_ids, []).append(place)
+    return _fill([[each] for same in by_prompt.values() for each in same], sequences, micro_batch_tokens)
 
 
 def forests(batch: Batch, micro_batch_tokens: int) -> list[list[list[int]]]:
@@ -96,46 +100,38 @@ def forests(batch: Batch, micro_batch_tokens: int) -> list[list[list[int]]]:
 
     A part of one piece holds whole trees and takes one pass; a part of several pieces is one tree too large for it.
     """
-    lengths = [len(sequence) for sequence in batch.sequences]
     trees: dict[str, list[int]] = {}
     for place, sequence in enumerate(batch.sequences):
         trees.setdefault(sequence.demonstration_id, []).append(place)
     small: list[list[int]] = []
     large: list[list[int]] = []
     for tree in trees.values():
-        (small if _padded(tree, lengths) <= micro_batch_tokens else large).append(tree)
-    parts = [[part] for part in _pack(small, lengths, micro_batch_tokens)]
-    return parts + [_pack([[each] for each in tree], lengths, micro_batch_tokens) for tree in large]
+        (small if row_tokens([batch.sequences[each] for each in tree]) <= micro_batch_tokens else large).append(tree)
+    parts = [[part] for part in _fill(small, batch.sequences, micro_batch_tokens)]
+    return parts + [_fill([[each] for each in tree], batch.sequences, micro_batch_tokens) for tree in large]
 
 
-def pad(sequences: Sequence[TokenSequence], device: torch.device) -> Rows:
-    """Right-padded rows. The token at T is predicted at T - 1; padding is token 0, which nobody looks at."""
-    width = max(len(each) for each in sequences)
-    token_ids = torch.zeros(len(sequences), width, dtype=torch.int64)  # (B, T)
-    positions: list[int] = []
-    targets: list[int] = []
-    owners: list[int] = []
-    for row, sequence in enumerate(sequences):
-        assert sequence.prompt_ids, "the first token of a completion needs one before it"
-        token_ids[row, : len(sequence)] = torch.tensor(sequence.prompt_ids + sequence.completion_ids)
-        first = row * width + len(sequence.prompt_ids) - 1
-        positions += range(first, first + len(sequence.completion_ids))
-        targets += sequence.completion_ids
-        owners += [row] * len(sequence.completion_ids)
-    index = torch.tensor([positions, targets, owners], dtype=torch.int64).to(device)  # (3, C)
-    return Rows(token_ids.to(device), *index)
+def row_tokens(sequences: Iterable[TokenSequence]) -> int:
+    """Tokens of a row of these: each distinct prompt once, and every completion."""
+    prompts: set[tuple[int, ...]] = set()
+    completions = 0
+    for each in sequences:
+        prompts.add(each.prompt_ids)
+        completions += len(each.completion_ids)
+    return sum(map(len, prompts)) + completions
 
 
-def _padded(rows: Sequence[int], lengths: Sequence[int]) -> int:
-    return len(rows) * max(lengths[each] for each in rows)
+def row_of(sequences: Iterable[TokenSequence], device: torch.device) -> Row:
+    """Packed as the model takes it."""
+    return pack([(each.prompt_ids, each.completion_ids) for each in sequences], device)
 
 
-def _pack(groups: list[list[int]], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Whole groups side by side, those with short rows first, as long as the padded rectangle stays in the budget."""
-    packed: list[list[int]] = []
-    for group in sorted(groups, key=lambda rows: max(lengths[each] for each in rows)):
-        if packed and _padded(packed[-1] + group, lengths) <= budget:
-            packed[-1] += group
+def _fill(groups: list[list[int]], sequences: Sequence[TokenSequence], budget: int) -> list[list[int]]:
+    """Whole groups side by side, in their order, as long as their row stays in the budget."""
+    rows: list[list[int]] = []
+    for group in groups:
+        if rows and row_tokens(sequences[each] for each in rows[-1] + group) <= budget:
+            rows[-1] += group
         else:
-            packed.append(list(group))
-    return packed
+            rows.append(list(group))
+    return rows

@@ -1,4 +1,4 @@
-"""The gradient of one step, exact in bounded memory, one micro-batch at a time; and the optimiser's side of a step.
+"""The gradient of one step, exact in bounded memory, one micro-batch at a time.
 
 Whole trees take one pass: forward, their share of the loss, backward. A tree cut into pieces takes two, because the
 loss depends on a sequence only through its summed log-probability s:
@@ -11,27 +11,24 @@ Gradients add up in the adapter's parameters across micro-batches, and stay ther
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
-from typing import Any
 
 import torch
 
-from dittod.learner.batch import Batch, TokenSequence, forests, micro_batches, pad
+from dittod.learner.batch import Batch, TokenSequence, forests, micro_batches, row_of
 from dittod.learner.loss import LossWeights, PairIndex, ditto_loss
-from dittod.learner.preset import Preset
 from dittod.learner.workbench import Workbench
 
 
 def backward_preferences(
-    workbench: Workbench, adapter: str, batch: Batch, weights: LossWeights, micro_batch_tokens: int
+    workbench: Workbench, adapter: str, batch: Batch, weights: LossWeights
 ) -> Generator[None, None, torch.Tensor]:
     """Add the gradient of the whole step's loss to the adapter's. Yields after each micro-batch.
 
     Returns the policy's log-probabilities (S,), detached, in the order of the batch.
     """
     logps = torch.zeros(len(batch.sequences), dtype=torch.float64)
-    for pieces in forests(batch, micro_batch_tokens):
+    for pieces in forests(batch, workbench.plan.micro_batch_tokens):
         if len(pieces) == 1:
             logps[pieces[0]] = _one_pass(workbench, adapter, batch.only(pieces[0]), weights)
             yield
@@ -41,8 +38,8 @@ def backward_preferences(
 
 
 def _one_pass(workbench: Workbench, adapter: str, part: Batch, weights: LossWeights) -> torch.Tensor:
-    with workbench.adapters.active(adapter), torch.enable_grad():
-        logps = workbench.scorer.logps(pad(part.sequences, workbench.base.device))
+    with workbench.scoring(adapter, gradients=True):
+        logps = workbench.scorer.logps(row_of(part.sequences, workbench.base.device))
         reference_logps = torch.tensor(part.reference_logps, dtype=logps.dtype, device=logps.device)
         ditto_loss(logps, reference_logps, pair_index(part, logps.device), weights).backward()  # type: ignore[no-untyped-call]
     return logps.detach().cpu().double()
@@ -58,9 +55,9 @@ def _two_passes(
 ) -> Generator[None, None, None]:
     """Fills the tree's places in `logps` (S,)."""
     for piece in pieces:
-        rows = pad([batch.sequences[each] for each in piece], workbench.base.device)
-        with workbench.adapters.active(adapter), torch.no_grad():
-            logps[piece] = workbench.scorer.logps(rows).cpu().double()
+        row = row_of((batch.sequences[each] for each in piece), workbench.base.device)
+        with workbench.scoring(adapter, gradients=False):
+            logps[piece] = workbench.scorer.logps(row).cpu().double()
         yield
     tree = [each for piece in pieces for each in piece]
     part = batch.only(tree)
@@ -71,24 +68,24 @@ def _two_passes(
     (slopes,) = torch.autograd.grad(loss, sums)
     by_place = dict(zip(tree, slopes.tolist(), strict=True))
     for piece in pieces:
-        rows = pad([batch.sequences[each] for each in piece], workbench.base.device)
-        with workbench.adapters.active(adapter), torch.enable_grad():
-            scored = workbench.scorer.logps(rows)
+        row = row_of((batch.sequences[each] for each in piece), workbench.base.device)
+        with workbench.scoring(adapter, gradients=True):
+            scored = workbench.scorer.logps(row)
             slope = torch.tensor([by_place[each] for each in piece], dtype=scored.dtype, device=scored.device)
             (scored * slope).sum().backward()  # type: ignore[no-untyped-call]
         yield
 
 
 def backward_likelihood(
-    workbench: Workbench, adapter: str, sequences: Sequence[TokenSequence], micro_batch_tokens: int
+    workbench: Workbench, adapter: str, sequences: Sequence[TokenSequence]
 ) -> Generator[None, None, float]:
     """Add the gradient of the mean NLL per completion token. Yields after each micro-batch; returns that mean."""
     tokens = sum(len(each.completion_ids) for each in sequences)
     total = 0.0
-    for part in micro_batches([len(each) for each in sequences], micro_batch_tokens):
-        rows = pad([sequences[each] for each in part], workbench.base.device)
-        with workbench.adapters.active(adapter), torch.enable_grad():
-            loss = -workbench.scorer.logps(rows).sum() / tokens
+    for part in micro_batches(sequences, workbench.plan.micro_batch_tokens):
+        row = row_of((sequences[each] for each in part), workbench.base.device)
+        with workbench.scoring(adapter, gradients=True):
+            loss = -workbench.scorer.logps(row).sum() / tokens
             loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
         yield
@@ -105,42 +102,3 @@ def pair_index(batch: Batch, device: torch.device) -> PairIndex:
     return PairIndex(
         on_device(batch.chosen), on_device(batch.rejected), on_device(batch.demonstrations), on_device(lengths)
     )
-
-
-class Diverged(Exception):
-    """A step's gradient is not a finite number. Caught in ditto.py, never shown."""
-
-
-def make_optimiser(preset: Preset, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The preset's optimiser with no learning rate yet: every step sets its own."""
-    if preset.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=0.0)  # torch's defaults, as transformers leaves them
-    return torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0)
-
-
-def take_step(optimiser: torch.optim.Optimizer, learning_rate: float, gradient_clip: float) -> float:
-    """Clip, step, forget the gradient; returns its norm before clipping. Raises Diverged, changing nothing."""
-    parameters: list[Any] = [value for group in optimiser.param_groups for value in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, gradient_clip))
-    if not math.isfinite(norm):
-        optimiser.zero_grad(set_to_none=True)
-        raise Diverged
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return norm
-
-
-def cosine_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Up in a line over the first `warmup` share of the steps, then down a cosine that would reach 0 at `steps`."""
-    rising = round(warmup * steps)
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def constant_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Up in a line over the first `warmup` share of the steps, then flat."""
-    rising = round(warmup * steps)
-    return peak * (step + 1) / rising if step < rising else peak

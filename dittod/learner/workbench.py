@@ -5,17 +5,16 @@ Knows nothing of the method. Nothing here keeps state between two micro-steps bu
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
-from dittod.learner.batch import TokenSequence, micro_batches, pad
+from dittod.learner.batch import TokenSequence, micro_batches, row_of
 from dittod.model.load import BaseModel, encode_chat, encode_completion
 from dittod.model.logprobs import CompletionScorer
 from dittod.model.lora import LoraAdapters
-from dittod.types import Demonstration, Message
+from dittod.types import Demonstration, Message, Plan
 
 if TYPE_CHECKING:
     from dittod.model.decode import Decoder
@@ -28,19 +27,27 @@ class Workbench:
     base: BaseModel
     adapters: LoraAdapters
     decoder: Decoder
+    plan: Plan = field(default_factory=Plan)
     scorer: CompletionScorer = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scorer", CompletionScorer(self.base))
 
+    @contextmanager
+    def scoring(self, adapter: str | None, *, gradients: bool) -> Iterator[None]:
+        """Inside the block the scorer computes with this adapter. A backward pass belongs inside as well."""
+        checkpointed = self.plan.checkpointing
+        with self.adapters.active(adapter), self.scorer.open(gradients=gradients, checkpointed=checkpointed):
+            yield
 
-def encode(base: BaseModel, demonstration: Demonstration) -> TokenSequence:
+
+def encode(base: BaseModel, demonstration: Demonstration, most_tokens: int | None = None) -> TokenSequence:
     """Prompt through the chat template, completion with its end of turn.
 
-    What exceeds the context is cut: the prompt at its front to half of it, then the completion at its end, without
-    an end of turn, since the user did not end there.
+    What exceeds the context, or `most_tokens`, is cut: the prompt at its front to half of it, then the completion at
+    its end, without an end of turn, since the user did not end there.
     """
-    room = base.context_tokens
+    room = min(base.context_tokens, most_tokens or base.context_tokens)
     completion = encode_completion(base, demonstration.completion)
     prompt = encode_chat(base, [Message("user", demonstration.prompt)])
     if len(prompt) + len(completion) > room:
@@ -50,15 +57,15 @@ def encode(base: BaseModel, demonstration: Demonstration) -> TokenSequence:
 
 
 def score(
-    workbench: Workbench, sequences: Sequence[TokenSequence], adapter: str | None, micro_batch_tokens: int
+    workbench: Workbench, sequences: Sequence[TokenSequence], adapter: str | None
 ) -> Generator[int, None, list[float]]:
     """Summed log-probabilities under an adapter, without gradients. Yields after each micro-batch how many are done."""
     logps = [0.0] * len(sequences)
     done = 0
-    for part in micro_batches([len(each) for each in sequences], micro_batch_tokens):
-        rows = pad([sequences[each] for each in part], workbench.base.device)
-        with workbench.adapters.active(adapter), torch.no_grad():
-            values = workbench.scorer.logps(rows).tolist()
+    for part in micro_batches(sequences, workbench.plan.micro_batch_tokens):
+        row = row_of((sequences[each] for each in part), workbench.base.device)
+        with workbench.scoring(adapter, gradients=False):
+            values = workbench.scorer.logps(row).tolist()
         for each, value in zip(part, values, strict=True):
             logps[each] = value
         done += len(part)

@@ -1,25 +1,34 @@
 """The base model: loaded once, frozen, quantised if asked, with what is needed to talk to it.
 
-Knows Hugging Face's formats and bitsandbytes' traps; knows nothing of adapters, requests or learning.
+What was quantised is kept on disk, if it is told where: the next start reads a quarter of the bytes, and never has the
+weights in memory as they were. Knows Hugging Face's formats and bitsandbytes' traps; knows nothing of adapters,
+requests or learning.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from dittod.errors import ModelError
 from dittod.starter import starter_path
-from dittod.types import Message
+from dittod.types import Message, Quantisation
 
-Quantisation = Literal["none", "nf4"]
+log = logging.getLogger("dittod.engine")
 
 STARTER = "starter"  # the name of the embedded model
+_UNUSABLE = (OSError, ValueError, SafetensorError)  # what transformers raises over files that are missing or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +48,37 @@ class BaseModel:
     template_sha256: str
 
 
-def load_base(name: str = STARTER, *, quantisation: Quantisation = "none", device: str | None = None) -> BaseModel:
-    """Load a causal model by folder or hub id. Raises ModelError, saying what is missing and what to do."""
+def load_base(
+    name: str = STARTER,
+    *,
+    quantisation: Quantisation = "none",
+    device: str | None = None,
+    cache: Path | None = None,
+) -> BaseModel:
+    """Load a causal model by folder or hub id. Raises ModelError, saying what is missing and what to do.
+
+    `cache` is a folder for quantised copies, private to the user; it need not exist.
+    """
     source = str(starter_path()) if name == STARTER else name
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = compute_dtype(place)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=dtype,
-            device_map={"": place},
-            quantization_config=_nf4_config(dtype) if quantisation == "nf4" else None,
-            attn_implementation=_attention(config),
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError) as error:
+        revision = _revision(source, config)
+        options = {
+            "dtype": dtype,
+            "device_map": {"": place},
+            "attn_implementation": _attention(config),
+            "use_safetensors": True,
+            "trust_remote_code": False,
+        }
+        if quantisation == "nf4":
+            copy = None if cache is None else cache / _copy_name(name, revision, source, dtype, place)
+            model = _quantised(source, copy, config, options)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(source, **options)
+    except _UNUSABLE as error:
         raise ModelError(
             f"base model {name!r} could not be loaded: {_first_line(error)}",
             "give base_model a folder with a causal model in safetensors, a hub id that was downloaded, or 'starter'",
@@ -66,7 +88,7 @@ def load_base(name: str = STARTER, *, quantisation: Quantisation = "none", devic
     stops = _stop_token_ids(model, tokenizer)
     return BaseModel(
         name=name,
-        revision=_revision(source, config),
+        revision=revision,
         quantisation=quantisation,
         model=model,
         tokenizer=tokenizer,
@@ -114,6 +136,68 @@ def _beginning(base: BaseModel) -> int:
 def _attention(config: Any) -> str:
     """Scaled-dot-product attention, but for models that cap the scores inside it (Gemma 2), which it cannot."""
     return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else "sdpa"
+
+
+def _quantised(source: str, copy: Path | None, config: Any, options: dict[str, Any]) -> Any:
+    """From the copy on disk, where there is a whole one; else anew, leaving a copy."""
+    model = None if copy is None else _from_copy(copy, source, config, options)
+    if model is None:
+        quantisation = _nf4_config(options["dtype"])
+        model = AutoModelForCausalLM.from_pretrained(source, quantization_config=quantisation, **options)
+        if copy is not None:
+            _keep_copy(model, copy)
+    return model
+
+
+def _from_copy(copy: Path, source: str, config: Any, options: dict[str, Any]) -> Any:
+    """The model, or None where there is no copy or it was damaged. Only weights are believed to it."""
+    if not copy.is_dir():
+        return None
+    try:
+        model = AutoModelForCausalLM.from_pretrained(copy, local_files_only=True, **options)
+    except _UNUSABLE as error:
+        log.warning("the quantised copy of the base model is damaged (%s): making it anew", type(error).__name__)
+        shutil.rmtree(copy, ignore_errors=True)
+        return None
+    try:
+        model.generation_config = GenerationConfig.from_pretrained(source)
+    except OSError:  # the model came without; so does transformers itself then
+        model.generation_config = GenerationConfig.from_model_config(config)
+    return model
+
+
+def _keep_copy(model: Any, copy: Path) -> None:
+    """Written beside and renamed, so that no half of it is ever read. A full disk only means that there is no copy."""
+    unfinished = copy.with_name(f".{copy.name}")
+    try:
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in copy.parent.glob(f"*{copy.name.split('-')[0]}-*"):  # of the same model: other versions, torn ones
+            shutil.rmtree(old, ignore_errors=True)
+        needed = 2 * int(model.get_memory_footprint())  # the store and the runs live on this disk too
+        if shutil.disk_usage(copy.parent).free < needed:
+            raise OSError("the disk is nearly full")
+        unfinished.mkdir(mode=0o700)
+        model.save_pretrained(unfinished)
+        for path in unfinished.iterdir():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+        unfinished.rename(copy)
+    except _UNUSABLE as error:
+        log.warning("the quantised base model is not kept on disk: %s", _first_line(error))
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _copy_name(name: str, revision: str, source: str, dtype: torch.dtype, place: torch.device) -> str:
+    """Of a folder: the model's name, its revision, and a hash over everything else that decides the content.
+
+    A local model may change where its revision does not look, so the times of its files count.
+    """
+    makers = [importlib.metadata.version(each).split(".")[:2] for each in ("bitsandbytes", "transformers")]
+    files = [[path.name, path.stat().st_mtime_ns] for path in sorted(Path(source).glob("*.safetensors"))]
+    how = [_nf4_config(dtype).to_dict(), str(dtype), place.type]
+    rest = json.dumps([revision, files, how, makers], sort_keys=True)
+    whole = hashlib.sha256(rest.encode()).hexdigest()
+    return f"{hashlib.sha256(name.encode()).hexdigest()[:12]}-{revision[:12]}-nf4-{whole[:12]}"
 
 
 def _nf4_config(dtype: torch.dtype) -> Any:

@@ -1,7 +1,8 @@
 """LoRA adapters over the one base: made, loaded, switched, copied, saved in PEFT's format.
 
 Several adapters live beside each other on the same frozen weights; which one computes is global state of the model,
-so it is only ever set for the length of a `with adapters.active(...)` block. Knows nothing of learning or requests.
+so it is only ever set for the length of a `with adapters.active(...)` block. PEFT manages them; lowrank.py computes.
+Knows nothing of learning or requests.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from dittod.errors import ModelError
 from dittod.model.load import BaseModel
+from dittod.model.lowrank import LowRankForward, install
 
 ALL_LINEAR = "all-linear"  # every linear layer but the head; attention alone learns less (LoRA Without Regret, 2025)
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -46,6 +48,7 @@ class LoraAdapters:
         self._configs: dict[str, LoraConfig] = {}
         self._active: str | None = None
         self._layers: list[Any] = []  # of PEFT, kept at hand: switching happens twice per decoded token
+        self._forwards: list[LowRankForward] = []  # of those layers that have our own
         self._weights: dict[str, list[torch.nn.Parameter]] = {}  # by adapter
 
     def __contains__(self, name: str) -> bool:
@@ -76,9 +79,9 @@ class LoraAdapters:
             if "lora_A" in key:
                 bound = value.shape[1] ** -0.5  # kaiming_uniform with a = sqrt(5): U(-1/sqrt(in), 1/sqrt(in))
                 fresh = (torch.rand(value.shape, generator=generator) * 2 - 1) * bound
-                value.data.copy_(fresh)
+                _overwrite(value, fresh)
             else:
-                value.data.zero_()
+                _overwrite(value, torch.zeros(()))
 
     def load(self, name: str, path: Path) -> None:
         """Read an adapter from a folder in PEFT's format. Raises ModelError where it does not fit the base."""
@@ -133,8 +136,12 @@ class LoraAdapters:
         save_file(self.state(name), folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
-        """The adapter's weights, in a fixed order: what an optimiser gets."""
-        return [value for _, value in sorted(self._own_parameters(name).items())]
+        """The adapter's weights, in a fixed order: what an optimiser gets, which writes into them in place.
+
+        Who would rather write through `.data`, unseen by autograd, asks for them each time before he does.
+        """
+        self._forget_casts()
+        return self._in_order(name)
 
     @contextmanager
     def active(self, name: str | None) -> Iterator[None]:
@@ -175,8 +182,17 @@ class LoraAdapters:
     def _look_up(self) -> None:
         """After adapters have come or gone: find PEFT's layers and every adapter's weights, and switch anew."""
         self._layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
-        self._weights = {name: self.parameters(name) for name in self._configs}
+        self._forwards = [own for own in map(install, self._layers) if own is not None]
+        self._forget_casts()
+        self._weights = {name: self._in_order(name) for name in self._configs}
         self._switch(self._active)
+
+    def _forget_casts(self) -> None:
+        for forward in self._forwards:
+            forward.forget()
+
+    def _in_order(self, name: str) -> list[torch.nn.Parameter]:
+        return [value for _, value in sorted(self._own_parameters(name).items())]
 
     def _own_parameters(self, name: str) -> dict[str, torch.nn.Parameter]:
         return {
@@ -184,6 +200,12 @@ class LoraAdapters:
             for key, value in self._model.named_parameters()
             if f".lora_A.{name}." in key or f".lora_B.{name}." in key
         }
+
+
+@torch.no_grad()
+def _overwrite(parameter: torch.nn.Parameter, value: torch.Tensor) -> None:
+    """In place and seen by autograd's version counter, which `.data` hides from: casts of the old value end."""
+    parameter.copy_(value)
 
 
 def _put_in_order(path: Path) -> None:

@@ -11,7 +11,8 @@ from dittod.engine.protocol import AdapterRef, Update
 from dittod.judge.gate import Candidate, decide, judge, likelihood_objection, objections
 from dittod.judge.guards import Findings
 from dittod.learner.ditto import Outcome
-from dittod.learner.step import backward_likelihood, take_step
+from dittod.learner.optimiser import take_step
+from dittod.learner.step import backward_likelihood
 from dittod.learner.workbench import Workbench, encode
 from dittod.model.decode import Decoder
 from dittod.model.lora import LoraAdapters, LoraShape
@@ -113,7 +114,7 @@ def learn(workbench: Workbench, name: str, texts: tuple[Demonstration, ...] = HE
     optimiser = torch.optim.AdamW(parameters, lr=1e-2)
     own = [encode(workbench.base, each) for each in texts]
     for _ in range(steps):
-        finish(backward_likelihood(workbench, name, own, 1000))
+        finish(backward_likelihood(workbench, name, own))
         take_step(optimiser, 1e-2, 1.0)
 
 

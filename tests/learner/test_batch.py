@@ -1,13 +1,13 @@
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dittod.learner.batch import Batch, TokenSequence, collect, forests, micro_batches, pad
+from dittod.learner.batch import Batch, TokenSequence, collect, forests, micro_batches, row_tokens
 from dittod.types import PreferencePair, Sample
 
 
 def sample(demonstration_id: str, iteration: int, *token_ids: int) -> Sample:
-    return Sample(demonstration_id, iteration, token_ids, truncated=False, reference_logp=-float(sum(token_ids)))
+    logp = -float(sum(token_ids))
+    return Sample(demonstration_id, iteration, token_ids, truncated=False, reference_logp=logp, policy_logp=logp)
 
 
 def own(*ids: str) -> dict[str, TokenSequence]:
@@ -43,46 +43,32 @@ def test_an_intermodel_pair_alone_brings_no_demonstration() -> None:
     assert batch.demonstrations == ()
 
 
-def test_rows_are_padded_on_the_right_and_only_completion_tokens_are_targets() -> None:
-    """Row 0: prompt 1 2, completion 3 4 5; row 1: prompt 6, completion 7. Width 5.
-
-    Token 3 stands at column 2 and is predicted at column 1, flat 1; token 7 stands at (1, 1), predicted at flat 5.
-    """
-    rows = pad([TokenSequence("a", (1, 2), (3, 4, 5)), TokenSequence("b", (6,), (7,))], torch.device("cpu"))
-    assert rows.token_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
-    assert rows.positions.tolist() == [1, 2, 3, 5]
-    assert rows.targets.tolist() == [3, 4, 5, 7]
-    assert rows.owners.tolist() == [0, 0, 0, 1]
-
-
 def test_small_trees_share_a_micro_batch_and_a_large_one_is_cut() -> None:
-    """Sequences of a: 4 + 3 + 3 tokens, padded 3 x 4 = 12; of b: 4 and 22, padded 44, more than 24."""
+    """Tree a: prompt 2, completions 2 + 1 + 1, so 6 tokens. Tree b: 2 + 2 + 20, more than the 23 that are allowed."""
     pairs = [online(sample("a", 0, 7)), online(sample("a", 0, 8)), online(sample("b", 0, *range(20)))]
-    parts = forests(collect(pairs, own("a", "b"), {"a": 0.0, "b": 0.0}), micro_batch_tokens=24)
+    parts = forests(collect(pairs, own("a", "b"), {"a": 0.0, "b": 0.0}), micro_batch_tokens=23)
     assert [[sorted(piece) for piece in part] for part in parts] == [[[0, 1, 2]], [[3], [4]]]
 
 
-sequences = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9)), min_size=1, max_size=12)
+def test_a_row_counts_each_prompt_once() -> None:
+    """Prompt 1 2 for two completions of 3 and 1 tokens, prompt 9 for one of 2: 2 + 3 + 1 + 1 + 2."""
+    row = [TokenSequence("a", (1, 2), (3, 4, 5)), TokenSequence("b", (1, 2), (6,)), TokenSequence("c", (9,), (8, 8))]
+    assert row_tokens(row) == 9
 
 
-@given(sequences)
-def test_padding_loses_and_adds_no_target(shapes: list[tuple[int, int]]) -> None:
-    made = [
-        TokenSequence("d", tuple(range(1, 1 + p)), tuple(range(50, 50 + c))) for p, c in shapes
-    ]  # prompt and completion never share a token
-    rows = pad(made, torch.device("cpu"))
-    flat = rows.token_ids.flatten()
-    assert rows.targets.tolist() == [token for each in made for token in each.completion_ids]
-    assert flat[rows.positions + 1].tolist() == rows.targets.tolist()
-    assert (rows.positions // rows.token_ids.shape[1]).tolist() == rows.owners.tolist()
-
-
-@given(st.lists(st.integers(1, 40), max_size=20), st.integers(1, 100))
-def test_micro_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    parts = micro_batches(lengths, budget)
-    assert sorted(each for part in parts for each in part) == list(range(len(lengths)))
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 40)), max_size=20), st.integers(1, 100))
+def test_micro_batches_hold_every_sequence_once_within_the_budget(shapes: list[tuple[int, int]], budget: int) -> None:
+    made = [TokenSequence(str(n), (7,) * p, (n,) * c) for n, (p, c) in enumerate(shapes)]
+    parts = micro_batches(made, budget)
+    assert sorted(each for part in parts for each in part) == list(range(len(made)))
     for part in parts:
-        assert len(part) == 1 or len(part) * max(lengths[each] for each in part) <= budget
+        assert len(part) == 1 or row_tokens(made[each] for each in part) <= budget
+
+
+def test_equal_prompts_come_side_by_side() -> None:
+    """Tokens 3 + 1 each: two of a prompt fit into 5 together, two of different prompts do not."""
+    made = [TokenSequence(str(n), (n % 2,) * 3, (n,)) for n in range(4)]
+    assert micro_batches(made, 5) == [[0, 2], [1, 3]]
 
 
 @settings(deadline=None)

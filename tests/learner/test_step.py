@@ -13,21 +13,13 @@ import torch.nn.functional as F
 
 from dittod.learner.batch import Batch, TokenSequence, collect, forests
 from dittod.learner.loss import LossWeights, ditto_loss
+from dittod.learner.optimiser import Diverged, constant_rate, cosine_rate, make_optimiser, take_step
 from dittod.learner.pairs import draw
 from dittod.learner.preset import CLEAN
-from dittod.learner.step import (
-    Diverged,
-    backward_likelihood,
-    backward_preferences,
-    constant_rate,
-    cosine_rate,
-    make_optimiser,
-    pair_index,
-    take_step,
-)
+from dittod.learner.step import backward_likelihood, backward_preferences, pair_index
 from dittod.learner.workbench import Workbench, encode, score
 from dittod.model.lora import LoraShape
-from dittod.types import Demonstration, PreferencePair, Sample
+from dittod.types import Demonstration, Plan, PreferencePair, Sample
 
 BETA, NLL = 0.3, 0.2
 Result = TypeVar("Result")
@@ -63,14 +55,16 @@ def a_step(workbench: Workbench, demonstrations: tuple[Demonstration, ...]) -> t
         for key in own
         for _ in range(3)
     ]
-    logps = finish(score(workbench, [each for _, each in sequences], "reference", 200))
+    logps = finish(score(workbench, [each for _, each in sequences], "reference"))
     samples: dict[int, list[Sample]] = {0: [], 1: []}
     for (t, each), logp in zip(sequences, logps, strict=True):
-        samples[t].append(Sample(each.demonstration_id, t, each.completion_ids, truncated=True, reference_logp=logp))
+        samples[t].append(
+            Sample(each.demonstration_id, t, each.completion_ids, truncated=True, reference_logp=logp, policy_logp=logp)
+        )
     completions = {key: each.completion_ids for key, each in own.items()}
     mix = {"online": 0.5, "replay": 0.25, "intermodel": 0.25}
     pairs = draw(samples, completions, 1, rng, mix, 12)  # type: ignore[arg-type]
-    reference = dict(zip(own, finish(score(workbench, list(own.values()), "reference", 200)), strict=True))
+    reference = dict(zip(own, finish(score(workbench, list(own.values()), "reference")), strict=True))
     return pairs, collect(pairs, own, reference)
 
 
@@ -105,6 +99,11 @@ def naive(workbench: Workbench, demonstrations: tuple[Demonstration, ...], pairs
     return total
 
 
+def planned(workbench: Workbench, micro_batch_tokens: int, checkpointing: bool = False) -> Workbench:
+    plan = Plan(micro_batch_tokens=micro_batch_tokens, checkpointing=checkpointing)
+    return Workbench(workbench.base, workbench.adapters, workbench.decoder, plan)
+
+
 def taken_gradient(workbench: Workbench) -> Gradient:
     taken = []
     for value in workbench.adapters.parameters("policy"):
@@ -119,9 +118,13 @@ def relative_error(ours: Gradient, theirs: Gradient) -> float:
     return (off / sum(float((b**2).sum()) for b in theirs)) ** 0.5
 
 
-@pytest.mark.parametrize("micro_batch_tokens", [10_000, 150, 60, 1])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("micro_batch_tokens", [10_000, 75, 30, 1])
 def test_loss_and_gradient_are_those_of_every_pair_forwarded_alone(
-    make_workbench: Callable[..., Workbench], demonstrations: tuple[Demonstration, ...], micro_batch_tokens: int
+    make_workbench: Callable[..., Workbench],
+    demonstrations: tuple[Demonstration, ...],
+    micro_batch_tokens: int,
+    checkpointing: bool,
 ) -> None:
     """All trees in one pass, a tree per pass, trees in pieces, every sequence a piece."""
     workbench = with_two_adapters(make_workbench(torch.float64))
@@ -131,7 +134,8 @@ def test_loss_and_gradient_are_those_of_every_pair_forwarded_alone(
 
     expected_loss = naive(workbench, demonstrations, pairs)
     expected = taken_gradient(workbench)
-    logps = finish(backward_preferences(workbench, "policy", batch, weights, micro_batch_tokens))
+    workbench = planned(workbench, micro_batch_tokens, checkpointing)
+    logps = finish(backward_preferences(workbench, "policy", batch, weights))
     ours = taken_gradient(workbench)
 
     reference = torch.tensor(batch.reference_logps, dtype=torch.float64)
@@ -144,28 +148,31 @@ def test_the_budgets_above_do_take_all_four_ways(
     make_workbench: Callable[..., Workbench], demonstrations: tuple[Demonstration, ...]
 ) -> None:
     _, batch = a_step(with_two_adapters(make_workbench(torch.float64)), demonstrations)
-    shapes = {budget: [len(part) for part in forests(batch, budget)] for budget in (10_000, 150, 60, 1)}
+    shapes = {budget: [len(part) for part in forests(batch, budget)] for budget in (10_000, 75, 30, 1)}
     assert shapes[10_000] == [1]
-    assert shapes[150] == [1, 1, 1]
-    assert max(shapes[60]) > 1
+    assert shapes[75] == [1, 1, 1]
+    assert max(shapes[30]) > 1
     assert sum(shapes[1]) == len(batch.sequences)
 
 
-def test_each_sequence_is_scored_once(
+def test_no_text_is_forwarded_twice(
     make_workbench: Callable[..., Workbench], demonstrations: tuple[Demonstration, ...]
 ) -> None:
-    workbench = with_two_adapters(make_workbench(torch.float64))
+    """Trees of one demonstration each: its prompt once, its completions once, but for the last token of each, after
+    which nothing is predicted."""
+    workbench = planned(with_two_adapters(make_workbench(torch.float64)), 75)
     _, batch = a_step(workbench, demonstrations)
-    rows = 0
+    tokens = 0
 
     def count(module: Any, args: Any, kwargs: dict[str, torch.Tensor], output: Any) -> None:
-        nonlocal rows
-        rows += kwargs["input_ids"].shape[0]
+        nonlocal tokens
+        tokens += kwargs["input_ids"].numel()
 
     workbench.base.model.model.register_forward_hook(count, with_kwargs=True)
     weights = LossWeights(BETA, NLL, len(batch.chosen), len(batch.demonstrations))
-    finish(backward_preferences(workbench, "policy", batch, weights, 150))
-    assert rows == len(batch.sequences) < 2 * len(batch.chosen)
+    finish(backward_preferences(workbench, "policy", batch, weights))
+    prompts = {each.demonstration_id: len(each.prompt_ids) for each in batch.sequences}
+    assert tokens == sum(prompts.values()) + sum(len(each.completion_ids) - 1 for each in batch.sequences)
 
 
 def test_other_adapters_may_work_between_micro_batches(
@@ -174,9 +181,9 @@ def test_other_adapters_may_work_between_micro_batches(
     workbench = with_two_adapters(make_workbench(torch.float64))
     _, batch = a_step(workbench, demonstrations)
     weights = LossWeights(BETA, NLL, len(batch.chosen), len(batch.demonstrations))
-    finish(backward_preferences(workbench, "policy", batch, weights, 60))
+    finish(backward_preferences(planned(workbench, 30), "policy", batch, weights))
     undisturbed = taken_gradient(workbench)
-    for _ in backward_preferences(workbench, "policy", batch, weights, 60):
+    for _ in backward_preferences(planned(workbench, 30), "policy", batch, weights):
         with workbench.adapters.active("reference"), torch.no_grad():
             workbench.base.model(input_ids=torch.tensor([[1, 2, 3]]))
     assert all(torch.equal(a, b) for a, b in zip(taken_gradient(workbench), undisturbed, strict=True))
@@ -187,9 +194,9 @@ def test_the_likelihood_gradient_does_not_depend_on_micro_batches(
 ) -> None:
     workbench = with_two_adapters(make_workbench(torch.float64))
     own = [encode(workbench.base, each) for each in demonstrations]
-    whole = finish(backward_likelihood(workbench, "policy", own, 10_000))
+    whole = finish(backward_likelihood(planned(workbench, 10_000), "policy", own))
     expected = taken_gradient(workbench)
-    parts = finish(backward_likelihood(workbench, "policy", own, 1))
+    parts = finish(backward_likelihood(planned(workbench, 1), "policy", own))
     assert parts == pytest.approx(whole)
     assert relative_error(taken_gradient(workbench), expected) < 1e-6
 
