@@ -20,7 +20,7 @@ from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.ingest.select import select
 from dittod.paths import Home
 from dittod.schedule import Limits, Signals, reason_to_wait
-from dittod.store import Store
+from dittod.store import StepRow, Store
 from dittod.types import Adapter, Demonstration, Run
 
 log = logging.getLogger("dittod")
@@ -160,6 +160,9 @@ class Runs:
                 self._set_active(None)
 
     def _note_progress(self, run: Run, progress: Progress) -> None:
+        if progress.completed_step:
+            row = StepRow(progress.phase, progress.completed_step, progress.iteration, progress.figures)
+            self._store.record_step(run.id, row)
         now = time.monotonic()
         if now - self._written_at < PROGRESS_SECONDS and progress.done != progress.of:
             return

@@ -47,6 +47,12 @@ MIGRATIONS = (
     ) STRICT;
     CREATE TABLE daemon (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     """,
+    """
+    CREATE TABLE steps (
+        place INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, phase TEXT NOT NULL,
+        step INTEGER NOT NULL, iteration INTEGER NOT NULL, figures TEXT NOT NULL, UNIQUE (run_id, phase, step)
+    ) STRICT;
+    """,
 )
 
 FileState = Literal["read", "set_aside"]
@@ -67,6 +73,16 @@ class FileRow:
     read_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """The figures of one completed step of a run, or of one round of samples. Numbers only."""
+
+    phase: str  # supervised, sampling, dpo
+    step: int  # of the phase, from 1
+    iteration: int  # t of algorithm 1, from 0
+    figures: Mapping[str, float]
+
+
 class Store:
     """One connection, usable from several threads."""
 
@@ -78,7 +94,7 @@ class Store:
             if fresh:
                 path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
             self._connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._migrate(path)
         except sqlite3.Error as error:
@@ -225,6 +241,26 @@ class Store:
         if not rows:
             raise NotFound(f"there is no run {run_id}")
         return _run(rows[0])
+
+    def record_step(self, run_id: str, step: StepRow) -> None:
+        """Add it to the run's course. Where the run took it before, a kill has led back to it: what followed goes."""
+        row = {**_json_row(asdict(step)), "run_id": run_id}
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM steps WHERE run_id = :run_id AND place >="
+                " (SELECT place FROM steps WHERE run_id = :run_id AND phase = :phase AND step = :step)",
+                row,
+            )
+            db.execute(
+                "INSERT INTO steps (run_id, phase, step, iteration, figures)"
+                " VALUES (:run_id, :phase, :step, :iteration, :figures)",
+                row,
+            )
+
+    def steps(self, run_id: str) -> list[StepRow]:
+        """A run's course so far, in the order in which it was taken."""
+        rows = self._rows("SELECT phase, step, iteration, figures FROM steps WHERE run_id = ? ORDER BY place", run_id)
+        return [StepRow(**{**dict(row), "figures": json.loads(row["figures"])}) for row in rows]
 
     # --- adapters ---
 

@@ -1,8 +1,8 @@
 """kill -9 of the engine and of the parent in every phase: the work goes on, and store and disk agree.
 
 The daemon and the engine are real processes. A killing is planted by patching the parent before it starts: it strikes
-when the parent hears that a phase has begun, so it falls into that phase. The run's seed is fixed, so a healed run
-must end in the same adapter, bit for bit, as one that nothing happened to.
+when the parent hears that a phase has begun, or that a step is complete, so it falls there. The run's seed is fixed, so
+a healed run must end in the same adapter, bit for bit, as one that nothing happened to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fakes import make_tiny_model, teach
 
 WORDS = [f"Dear Ann, note {n} says: tea. Bob" for n in range(7)]
 LEARNER = {
-    "supervised_steps": 6,
+    "supervised_steps": 20,  # until every answer ends by itself: with 6, the last bit decides what the gate sees
     "supervised_learning_rate": 0.003,
     "supervised_stop_loss": 0,
     "dpo_steps": 4,
@@ -26,6 +26,12 @@ LEARNER = {
     "samples_per_demonstration": 2,
 }
 PHASES = ("supervised", "reference", "sampling", "dpo", "gate", "saving")
+STEPS = (("supervised", 4), ("sampling", 2), ("dpo", 3))
+COURSE = [  # every step of a run, in its order
+    *(("supervised", step) for step in range(1, 21)),
+    *(("sampling", 1), ("dpo", 1), ("dpo", 2)),
+    *(("sampling", 2), ("dpo", 3), ("dpo", 4)),
+]
 
 FIXED_SEED = "import dittod.runs as runs; runs.secrets.randbelow = lambda n: 7\n"
 KILL_IN_PHASE = (
@@ -35,7 +41,7 @@ import os, pathlib
 struck = pathlib.Path(os.environ["DITTOD_HOME"]).with_suffix(".struck")
 original = runs.Runs._note_progress
 def note(self, run, progress):
-    if progress.phase == "{phase}" and not struck.exists():
+    if (progress.phase, {step} and progress.completed_step) == ("{phase}", {step}) and not struck.exists():
         struck.touch()
         os.kill({victim}, 9)
     original(self, run, progress)
@@ -113,6 +119,11 @@ def _assert_store_and_disk_agree(daemon: DaemonProcess, run: dict[str, object]) 
     assert len(daemon.json("demos", "list")["demonstrations"]) == len(WORDS)
 
 
+def _course(daemon: DaemonProcess, run: dict[str, object]) -> list[tuple[str, int]]:
+    steps = daemon.json("adapters", "show", str(run["adapter_id"]))["steps"]
+    return [(each["phase"], each["step"]) for each in steps]
+
+
 @pytest.fixture(scope="session")
 def undisturbed(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The adapter that a run ends in when nothing happens to it."""
@@ -128,34 +139,38 @@ def undisturbed(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     daemon.start(FIXED_SEED + START)
     run = _run_to_the_end(daemon)
     _assert_store_and_disk_agree(daemon, run)
+    assert _course(daemon, run) == COURSE
     daemon.kill()
     assert daemon.profile()["adapter"] is not None, "the undisturbed run must promote, or promotion is not tested"
     return str(run["adapter_id"])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.parametrize(("phase", "step"), [*((phase, 0) for phase in PHASES), *STEPS])
 def test_an_engine_killed_in_a_phase_is_replaced_and_the_run_ends_the_same(
-    daemon: DaemonProcess, undisturbed: str, phase: str
+    daemon: DaemonProcess, undisturbed: str, phase: str, step: int
 ) -> None:
+    """At the phase's first word, or when it has completed a step. No figure is lost, since what is told is told before
+    it is saved; and none is kept twice."""
     _drop_mails(daemon)
-    daemon.start(KILL_IN_PHASE.format(phase=phase, victim="self._engine.pid"))
+    daemon.start(KILL_IN_PHASE.format(phase=phase, step=step, victim="self._engine.pid"))
     run = _run_to_the_end(daemon)
     assert daemon.home.with_suffix(".struck").exists() and not daemon.ended
     assert daemon.status()["engine"]["last_death"].startswith("killed")
     _assert_store_and_disk_agree(daemon, run)
     assert run["adapter_id"] == undisturbed
+    assert _course(daemon, run) == COURSE
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(180, func_only=True)
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_parent_killed_in_a_phase_goes_on_at_its_next_start(
     daemon: DaemonProcess, undisturbed: str, phase: str
 ) -> None:
     _drop_mails(daemon)
-    daemon.start(KILL_IN_PHASE.format(phase=phase, victim="os.getpid()"))
+    daemon.start(KILL_IN_PHASE.format(phase=phase, step=0, victim="os.getpid()"))
     wait_for(lambda: daemon.ended, 60)
     daemon.start(FIXED_SEED + START)
     run = _run_to_the_end(daemon)
@@ -164,7 +179,7 @@ def test_a_parent_killed_in_a_phase_goes_on_at_its_next_start(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(180, func_only=True)
 @pytest.mark.parametrize(("before", "after"), [(DIE, "pass"), ("pass", DIE)])
 def test_a_parent_killed_around_the_promotion_promotes_once(
     daemon: DaemonProcess, undisturbed: str, before: str, after: str

@@ -186,6 +186,22 @@ def test_progress_is_kept_as_numbers(bench: Bench) -> None:
     }  # fmt: skip
 
 
+def test_the_figures_of_completed_steps_are_kept_however_fast_they_come_and_those_of_micro_steps_are_not(
+    bench: Bench,
+) -> None:
+    bench.write(5)
+    run_id = bench.request()
+    bench.runs.advance()
+    for step in (1, 2, 3):
+        bench.engine.say(Progress(run_id, "dpo", step - 1, 40, 0, {"margin": 0.1 * (step - 1)}))
+        bench.engine.say(Progress(run_id, "dpo", step, 40, 0, {"margin": 0.1 * step}, completed_step=step))
+    assert [(each.phase, each.step, each.figures) for each in bench.store.steps(run_id)] == [
+        ("dpo", step, {"margin": 0.1 * step}) for step in (1, 2, 3)
+    ]
+    bench.engine.say(bench.result("a", BETTER))
+    assert len(bench.store.steps(run_id)) == 3, "they outlive the run's folder"
+
+
 def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: Bench) -> None:
     bench.write(5)
     run_id = bench.request()

@@ -10,7 +10,7 @@ import pytest
 
 from dittod import adapters
 from dittod.errors import DittodError, NotFound
-from dittod.store import MIGRATIONS, FileRow, Store
+from dittod.store import MIGRATIONS, FileRow, StepRow, Store
 from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
 
 
@@ -102,6 +102,64 @@ def test_runs_keep_every_field(store: Store) -> None:
     assert (changed.state, changed.progress) == ("running", {"phase": "dpo", "done": 1, "of": 2})
     assert [each.id for each in store.runs("running", profile="blog")] == ["r1"]
     assert store.runs("done") == []
+
+
+def _course(store: Store, run_id: str) -> list[tuple[str, int]]:
+    return [(each.phase, each.step) for each in store.steps(run_id)]
+
+
+def test_a_runs_steps_come_back_in_their_order_with_their_figures(store: Store) -> None:
+    taken = [
+        StepRow("supervised", 1, 0, {"loss": 2.5}),
+        StepRow("sampling", 1, 0, {"eos_rate": 0.75}),
+        StepRow("dpo", 1, 0, {"loss": 0.693, "margin": -1 / 3}),
+        StepRow("dpo", 2, 1, {"loss": 0.5, "margin": 1e-9}),
+    ]
+    for run_id in ("r1", "r2"):
+        store.request_run(Run(run_id, run_id, "running", 7, "clean", 5.0))
+        for each in taken:
+            store.record_step(run_id, each)
+    assert store.steps("r1") == store.steps("r2") == taken
+    assert store.steps("r3") == []
+
+
+def test_a_step_that_is_taken_again_takes_the_place_of_what_followed(store: Store) -> None:
+    """A kill led back to the second supervised step; another run is not touched."""
+    for run_id in ("r1", "r2"):
+        store.request_run(Run(run_id, run_id, "running", 7, "clean", 5.0))
+    for place in (("supervised", 1), ("supervised", 2), ("supervised", 3), ("dpo", 1)):
+        for run_id in ("r1", "r2"):
+            store.record_step(run_id, StepRow(*place, 0, {"loss": 1.0}))
+    store.record_step("r1", StepRow("supervised", 2, 0, {"loss": 0.9}))
+    assert _course(store, "r1") == [("supervised", 1), ("supervised", 2)]
+    assert store.steps("r1")[-1].figures == {"loss": 0.9}
+    store.record_step("r1", StepRow("supervised", 3, 0, {"loss": 0.8}))
+    assert _course(store, "r1") == [("supervised", 1), ("supervised", 2), ("supervised", 3)]
+    assert len(store.steps("r2")) == 4
+
+
+def test_steps_go_with_their_run_and_none_is_kept_without_one(store: Store) -> None:
+    store.request_run(Run("r1", "default", "running", 7, "clean", 5.0))
+    store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
+    store._rows("DELETE FROM runs WHERE id = 'r1'")
+    assert store.steps("r1") == []
+    with pytest.raises(sqlite3.IntegrityError):
+        store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
+
+
+def test_a_file_of_an_older_dittod_keeps_what_it_has_and_gets_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.sqlite"
+    with monkeypatch.context() as patch:
+        patch.setattr("dittod.store.MIGRATIONS", MIGRATIONS[:1])
+        old = Store(path)
+        old.request_run(Run("r1", "default", "running", 7, "clean", 5.0))
+        old.close()
+    store = Store(path)
+    store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
+    assert (store.run("r1").seed, len(store.steps("r1"))) == (7, 1)
+    store.close()
 
 
 def test_adapters_are_numbered_by_profile_and_entered_once(store: Store) -> None:

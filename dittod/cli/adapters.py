@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from dittod import adapters
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.paths import home
-from dittod.store import Store
+from dittod.store import StepRow, Store
 from dittod.types import Adapter
 
 
@@ -39,12 +40,13 @@ def list_adapters(profile: str | None, *, as_json: bool) -> None:
 
 
 def show_adapter(wanted: str, *, as_json: bool) -> None:
-    """Everything the gate left behind."""
+    """Everything the gate left behind, and how learning went."""
     store = _store()
     found = adapters.find(store, wanted)
+    steps = store.steps(found.run_id)
     store.close()
     if as_json:
-        print_json(_described(found))
+        print_json({**_described(found), "steps": [asdict(each) for each in steps]})
         return
     out.print(f"version  {found.profile}@{found.number} ({found.state})\nid       {found.id}", markup=False)
     out.print(f"base     {found.base_model}\nmade     {day(found.created_at)}\n", markup=False)
@@ -52,6 +54,9 @@ def show_adapter(wanted: str, *, as_json: bool) -> None:
     for reason in found.verdict.reasons:
         out.print(f"  {reason}", markup=False)
     print_table(("figure", "value"), [(k, f"{v:.4g}") for k, v in found.verdict.figures.items()], empty="")
+    if steps:
+        out.print("\nlearning", style="bold")
+        print_table(("stage", "steps", "figure", "first", "last"), _course(steps), empty="")
     for number, text in enumerate(found.verdict.outputs, start=1):
         out.print(f"\nwritten for the gate, {number}", style="bold")
         out.print(text, markup=False, soft_wrap=True)
@@ -72,6 +77,15 @@ def roll_back(profile: str) -> None:
     before = adapters.roll_back(store, profile)
     store.close()
     out.print(f"{_alias(profile)} serves {f'{profile}@{before.number}' if before else 'base'} now", markup=False)
+
+
+def _course(steps: Sequence[StepRow]) -> Iterator[tuple[str, ...]]:
+    """Each figure of each stage, in its first step and in its last."""
+    for phase in dict.fromkeys(each.phase for each in steps):
+        taken = [each for each in steps if each.phase == phase]
+        first, last = taken[0].figures, taken[-1].figures
+        for name in last:
+            yield phase, str(taken[-1].step), name, f"{first[name]:.4g}", f"{last[name]:.4g}"
 
 
 def _alias(profile: str) -> str:

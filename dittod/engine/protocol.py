@@ -169,14 +169,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the update is. `figures` holds numbers only: log-probs, margin, loss."""
+    """How far the update is, once per micro-step. `figures` holds numbers only: log-probs, margin, loss."""
 
     id: str
     phase: str  # supervised, reference, sampling, dpo, saving, gate
     done: int
     of: int
     iteration: int = 0
-    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])  # of the latest step that was completed
+    completed_step: int = 0  # of the phase, from 1, where this completes one (of sampling: a round); else 0
     event: Literal["progress"] = "progress"
 
 

@@ -1,11 +1,13 @@
 """A training state on disk, from which a killed update goes on to the same bits. Private: folders 0700, files 0600.
 
-    <directory>/checkpoint-000020/   policy.safetensors reference.safetensors optimiser.pt state.json seal.json
-    <directory>/.checkpoint-…        being written; never read
+    <directory>/checkpoint-000020-round/   policy.safetensors reference.safetensors optimiser.pt state.json seal.json
+    <directory>/checkpoint-000021-step/    the same, between two steps
+    <directory>/.checkpoint-…              being written; never read
 
-A checkpoint is written beside, synced and renamed; only then are its predecessors removed. `seal.json` holds the
-SHA-256 of every other file and the fingerprint of the update: a checkpoint that is torn, damaged or another update's
-is passed over. Randomness needs no place in here (see chance.py). Nothing is unpickled beyond plain tensors.
+A checkpoint is written beside, synced and renamed; only then are its predecessors removed: by one of a round all, by
+one of a step those of steps. The number counts up. `seal.json` holds the SHA-256 of every other file, the format and
+the fingerprint of the update: a checkpoint that is torn, damaged, another version's or another update's is passed
+over. Randomness needs no place in here (see chance.py). Nothing is unpickled beyond plain tensors.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -27,18 +29,23 @@ from dittod.types import Sample
 
 _NAME = "checkpoint-"
 _SEAL = "seal.json"
+_FORMAT = 2  # of state.json: counts up with TrainingState and Sample
+Kind = Literal["round", "step"]
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(slots=True)
 class TrainingState:
-    """Where the preference stage stands, beside the weights."""
+    """Where an update stands, beside the weights."""
 
-    step: int = 0  # preference steps taken
+    stage: Literal["supervised", "preference"] = "supervised"
+    step: int = 0  # steps taken in the stage
+    seconds: float = 0.0  # of learning, both stages; work that was lost or started over is not in it
+    optimiser: str = ""  # its class: another budget may choose another, which cannot read its state
     samples: dict[int, tuple[Sample, ...]] = field(default_factory=dict[int, tuple[Sample, ...]])  # by iteration
     reference_logps: dict[str, float] = field(default_factory=dict[str, float])  # of the demonstrations, by id
     steps_below: int = 0  # steps in a row with the demonstrations below the reference
-    stopped: str | None = None  # why the stage ended early, a sentence
+    stopped: str | None = None  # why learning ended early, a sentence
     figures: dict[str, float] = field(default_factory=dict[str, float])  # of the last step
 
 
@@ -48,42 +55,37 @@ class Checkpoint:
 
     state: TrainingState
     policy: Tensors
-    reference: Tensors
-    optimiser: dict[str, Any]  # torch's state_dict; {} before the first preference step
+    reference: Tensors  # {} in the supervised stage
+    optimiser: dict[str, Any]  # torch's state_dict
 
 
-def save(directory: Path, fingerprint: str, checkpoint: Checkpoint) -> None:
-    """Write it, then remove older ones. A kill at any moment leaves the newest complete one in place."""
+def save(directory: Path, fingerprint: str, checkpoint: Checkpoint, kind: Kind) -> None:
+    """Write it, then remove older ones. A kill at any moment leaves the newest complete one in place.
+
+    One of a step leaves the latest of a round where it is: what a divergence goes back to must not depend on pauses.
+    Raises OSError where the disk takes nothing; then all is as before.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = checkpoint.state
-    name = f"{_NAME}{state.step:06d}-{len(state.samples):03d}-{int(state.stopped is not None)}"
+    before = sorted(directory.glob(f"{_NAME}*"))
+    number = 1 + max((int(each.name.split("-")[1]) for each in before), default=0)
+    name = f"{_NAME}{number:06d}-{kind}"
     unfinished = directory / f".{name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
-    optimiser = io.BytesIO()
-    torch.save(checkpoint.optimiser, optimiser)
-    contents = {
-        "policy.safetensors": save_tensors(checkpoint.policy),
-        "reference.safetensors": save_tensors(checkpoint.reference),
-        "optimiser.pt": optimiser.getvalue(),
-        "state.json": json.dumps(asdict(state)).encode(),
-    }
-    digests = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
-    contents[_SEAL] = json.dumps({"fingerprint": fingerprint, "sha256": digests}).encode()
-    for each, content in contents.items():
+    for each, content in _contents(fingerprint, checkpoint).items():
         write_private(unfinished / each, content)
     sync_folder(unfinished)
-    shutil.rmtree(directory / name, ignore_errors=True)
-    (unfinished).rename(directory / name)
+    unfinished.rename(directory / name)
     sync_folder(directory)
+    kept = [each for each in before if each.name.endswith("-round")][-1:] if kind == "step" else []
     for other in directory.glob(f"*{_NAME}*"):
-        if other.name != name:
+        if other.name != name and other not in kept:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load(directory: Path, fingerprint: str) -> Checkpoint | None:
-    """The newest one that is whole and belongs to this update, if any."""
-    for folder in sorted(directory.glob(f"{_NAME}*"), reverse=True):
+def load(directory: Path, fingerprint: str, kind: Kind | Literal["*"] = "*") -> Checkpoint | None:
+    """The newest one (of a kind) that is whole and belongs to this update, if any."""
+    for folder in sorted(directory.glob(f"{_NAME}*-{kind}"), reverse=True):
         contents = _sealed(folder, fingerprint)
         if contents is not None:
             return Checkpoint(
@@ -93,6 +95,21 @@ def load(directory: Path, fingerprint: str) -> Checkpoint | None:
                 torch.load(io.BytesIO(contents["optimiser.pt"]), weights_only=True),
             )
     return None
+
+
+def _contents(fingerprint: str, checkpoint: Checkpoint) -> dict[str, bytes]:
+    """Every file of it, the seal last."""
+    optimiser = io.BytesIO()
+    torch.save(checkpoint.optimiser, optimiser)
+    contents = {
+        "policy.safetensors": save_tensors(checkpoint.policy),
+        "reference.safetensors": save_tensors(checkpoint.reference),
+        "optimiser.pt": optimiser.getvalue(),
+        "state.json": json.dumps(asdict(checkpoint.state)).encode(),
+    }
+    digests = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
+    seal = {"format": _FORMAT, "fingerprint": fingerprint, "sha256": digests}
+    return {**contents, _SEAL: json.dumps(seal).encode()}
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -122,7 +139,8 @@ def _sealed(folder: Path, fingerprint: str) -> dict[str, bytes] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all(hashlib.sha256(contents[each]).hexdigest() == digest for each, digest in seal["sha256"].items())
-    return contents if whole and seal.get("fingerprint") == fingerprint else None
+    ours = (seal.get("format"), seal.get("fingerprint")) == (_FORMAT, fingerprint)
+    return contents if whole and ours else None
 
 
 def _state(raw: dict[str, Any]) -> TrainingState:

@@ -12,10 +12,15 @@ Letters: S sequences, P pairs, D demonstrations.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+LARGEST_LOSS = 10.0  # nats; a step starts at log 2 = 0.69. Our judgement, as the next line
+LARGEST_FALL = 2.0  # nats per token of the demonstrations: each token an e^2 less likely than under the reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +66,34 @@ def ditto_loss(
 def metrics(
     policy_logps: torch.Tensor, reference_logps: torch.Tensor, index: PairIndex, weights: LossWeights
 ) -> dict[str, float]:
-    """Figures of a whole step: log-probs are means over pairs, in nats per sequence, relative to the reference.
+    """Figures of a whole step. Log-probs and their drift from the reference are means over pairs, in nats per sequence.
 
-    `demonstration_drift` is the same over the user's own texts alone: below 0, the policy has come to find them
-    less likely than the reference does.
+    `demonstration_drift_per_token` is over the user's own texts alone: below 0, the policy has come to find them less
+    likely than the reference does.
     """
     margins = log_ratio_margins(policy_logps, reference_logps, index, weights.beta)
     log_ratios = policy_logps - reference_logps
-    own = log_ratios[index.demonstrations]
+    own, own_tokens = log_ratios[index.demonstrations].sum(), index.demonstration_tokens.sum()
     return {
         "loss": float(ditto_loss(policy_logps, reference_logps, index, weights)),
-        "chosen_logps": float(log_ratios[index.chosen].mean()),
-        "rejected_logps": float(log_ratios[index.rejected].mean()),
+        "chosen_logps": float(policy_logps[index.chosen].mean()),
+        "rejected_logps": float(policy_logps[index.rejected].mean()),
+        "chosen_drift": float(log_ratios[index.chosen].mean()),
+        "rejected_drift": float(log_ratios[index.rejected].mean()),
         "margin": float(margins.mean()),
         "accuracy": float((margins > 0).double().mean()),
-        "demonstration_drift": float(own.mean()) if len(own) else 0.0,
+        "demonstration_drift_per_token": float(own / own_tokens.clamp(min=1)),
     }
+
+
+def exploded(figures: Mapping[str, float]) -> bool:
+    """Whether the policy with these metrics is lost, so that no step should start from it.
+
+    The loss alone does not tell: it is blind to both sides of a pair sinking together, which is what a learning rate
+    that is far too high does. The user's own texts tell, long before a gradient is no number.
+    """
+    return (
+        not all(map(math.isfinite, figures.values()))
+        or figures["loss"] > LARGEST_LOSS
+        or figures["demonstration_drift_per_token"] < -LARGEST_FALL
+    )

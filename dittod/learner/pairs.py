@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from dittod.types import PairKind, PreferencePair, Sample
 
@@ -72,6 +73,16 @@ def split(size: int, mix: Mapping[PairKind, float]) -> dict[PairKind, int]:
     for kind in by_remainder[: size - sum(counts.values())]:
         counts[kind] += 1
     return counts
+
+
+def pair_figures(pairs: Sequence[PreferencePair], demonstrations: Demonstrations) -> dict[str, float]:
+    """What a step compares, as means over its pairs: lengths in tokens, and how many rejected ended by themselves."""
+    chosen = [demonstrations[pair.demonstration_id] if pair.chosen is None else pair.chosen.token_ids for pair in pairs]
+    return {
+        "chosen_tokens": fmean(map(len, chosen)),
+        "rejected_tokens": fmean(len(pair.rejected.token_ids) for pair in pairs),
+        "eos_rate": fmean(not pair.rejected.truncated for pair in pairs),
+    }
 
 
 class _Pool:

@@ -1,11 +1,28 @@
 """Every number of the method, with its source. Pure: a preset is a value, and so is what overrides it.
 
-Two presets. `clean` is what dittod uses. `as_released` follows the authors' code where that was a choice: RMSprop,
-rank 32 and alpha 64 on the attention only, negatives cut to the 50 likeliest tokens, its learning rates, steps and
-warm-ups, the supervised loss on the prompt too, its stop at a batch loss of 1.00, no NLL term, no guard. What were
-faults there is not reproduced: bf16 adapters, two BOS, EOS masked from the supervised loss, demonstrations keyed by
-their prompt's text, negatives one step late, a batch a third too small in the first iteration, re-tokenised samples,
-LoRA dropout in the supervised stage (0.05 there, none here).
+Two presets. `clean` is what dittod uses. `as_released` follows the authors' code (SALT-NLP/demonstrated-feedback at
+243de9f) where that was a choice: RMSprop, rank 32 and alpha 64 on the attention only, negatives cut to the 50
+likeliest tokens, its learning rates, steps and warm-ups, the supervised loss on the prompt too, its stop at a batch
+loss of 1.00, no NLL term, no guard. It is no replica. What was a fault there is not reproduced:
+
+- bf16 adapters, whose A hardly moves at these learning rates; ours are fp32
+- two BOS in the supervised stage, the end of turn masked from its loss, a space before every end of turn
+- demonstrations keyed by their prompt's text, so that equal prompts collide
+- negatives one step late; samples decoded and tokenised anew in every step
+- fewer pairs while there is no older policy (15 instead of 21 of seven demonstrations)
+
+And what differs without being one:
+
+- the supervised stage ends after the step whose loss was below the stop; theirs looks before the next step and still
+  takes that one
+- warm-ups begin at a first fraction of the learning rate; theirs at 0, so that the first step of a stage moves nothing
+  and every rate comes one step later
+- no LoRA dropout in the supervised stage (0.05 there)
+- a step draws from all demonstrations, evenly; theirs from the eight of its batch, uniformly over their pooled pairs
+- a sample equal to its demonstration, or to the other side of its pair, is no pair
+- texts are cut to the context or the memory plan; theirs to 1,024 tokens, then 2,048 with 512 of the prompt
+- the model's own chat template, precision and quantisation; theirs are Mistral's and bf16
+- a step that explodes ends the stage (loss.py: exploded)
 """
 
 from __future__ import annotations
@@ -37,7 +54,7 @@ class Preset:
     optimiser: Optimiser = "adamw"  # arXiv:2406.00888v1, appendix C; betas 0.9 and 0.999, no weight decay
     gradient_clip: float = 1.0  # largest norm of a step's gradient; the default of transformers' Trainer
     rates_for_width: int = 256  # the learning rates are for this hidden size; 0: for any. See `at_width`
-    micro_batch_tokens: int = 1024  # tokens of one forward-backward, padding included; until learner.plan derives it
+    time_limit_seconds: float = 0.0  # of learning, across restarts; then the gate judges what there is. 0: none
     # supervised stage
     supervised_learning_rate: float = 2e-3  # swept on the starter model, benchmarks/LOG.md
     supervised_steps: int = 30  # as in the released configuration
@@ -84,7 +101,7 @@ class Preset:
 CLEAN = Preset()
 AS_RELEASED = Preset(
     name="as_released",
-    rank=32,  # configs/ditto-mistral-7b-instruct.yaml at 243de9f, as all numbers here
+    rank=32,  # configs/ditto-mistral-7b-instruct.yaml, as all numbers here
     alpha=64,
     targets=ATTENTION,
     rates_for_width=0,
@@ -130,6 +147,13 @@ def at_width(chosen: Preset, width: int) -> Preset:
     )
 
 
+def at_most_rank(chosen: Preset, rank: int) -> Preset:
+    """The preset with adapters of at most that rank. alpha / rank, the scale of B·A, stays what it was."""
+    if chosen.rank <= rank:
+        return chosen
+    return replace(chosen, rank=rank, alpha=max(1, round(chosen.alpha * rank / chosen.rank)))
+
+
 def _as_declared(chosen: Preset, key: str, value: float) -> float:
     """The value in the type of the field: an int, a float or a bool."""
     everything = {each.name: getattr(chosen, each.name) for each in fields(chosen)}
@@ -145,7 +169,6 @@ def _as_declared(chosen: Preset, key: str, value: float) -> float:
 _AT_LEAST_ONE = (
     "rank",
     "alpha",
-    "micro_batch_tokens",
     "supervised_batch",
     "samples_per_demonstration",
     "resample_every",

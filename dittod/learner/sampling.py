@@ -5,10 +5,12 @@ Knows the decoder's interface; knows nothing of pairs or losses.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dittod.engine.protocol import Sampling
+from dittod.types import Sample
 
 if TYPE_CHECKING:
     from dittod.learner.workbench import Workbench
@@ -43,3 +45,18 @@ def draw_rows(
     finally:
         for row in (row for each in drawn.values() for row in each if row.finish_reason is None):
             workbench.decoder.cancel(row)
+
+
+def sample_figures(samples: Sequence[Sample]) -> dict[str, float]:
+    """Length and manner of ending: what drifts first when a policy goes astray. Log-probs in nats per sample.
+
+    `drift` estimates KL(π ‖ π_ref) where samples are drawn uncut at temperature 1. In the first round both are the
+    same policy: what it shows then is how far decoding and scoring differ by rounding.
+    """
+    return {
+        "mean_tokens": fmean(len(each.token_ids) for each in samples),
+        "eos_rate": fmean(not each.truncated for each in samples),
+        "policy_logps": fmean(each.policy_logp for each in samples),
+        "reference_logps": fmean(each.reference_logp for each in samples),
+        "drift": fmean(each.policy_logp - each.reference_logp for each in samples),
+    }

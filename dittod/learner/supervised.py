@@ -10,39 +10,42 @@ from collections.abc import Generator
 from dittod.engine.protocol import Progress
 from dittod.errors import ModelError
 from dittod.learner.batch import TokenSequence
-from dittod.learner.chance import derived_rng, derived_seed
+from dittod.learner.chance import derived_rng
+from dittod.learner.checkpoint import TrainingState
+from dittod.learner.optimiser import Diverged, cosine_rate, take_step
 from dittod.learner.preset import Preset
-from dittod.learner.step import Diverged, backward_likelihood, cosine_rate, make_optimiser, take_step
-from dittod.learner.task import POLICY, Task, reporting
-from dittod.model.lora import LoraShape
+from dittod.learner.step import backward_likelihood
+from dittod.learner.task import POLICY, reporting
+from dittod.learner.training import Training
 
 
-def supervise(task: Task) -> Generator[Progress, None, None]:
-    """Fine-tune on the demonstrations, end of turn included, until the steps are done or the stop loss is reached.
+def supervise(training: Training) -> Generator[Progress, None, None]:
+    """Fine-tune on the demonstrations, end of turn included, until the steps are done, the stop loss is reached or
+    time is up.
 
     `clean` counts completion tokens only: its prompts are made by our own templates, and learning to write those is
     no use to anybody. The released code counts the prompt's too.
     """
-    preset, adapters = task.preset, task.workbench.adapters
-    shape = LoraShape(preset.rank, preset.alpha, preset.targets)
-    adapters.create(POLICY, shape, seed=derived_seed(task.update.seed, "adapter"))
-    optimiser = make_optimiser(preset, adapters.parameters(POLICY))
-    examples = [_as_one_text(each) if preset.supervised_on_prompt else each for each in task.own.values()]
-    figures: dict[str, float] = {}
-    for step in range(preset.supervised_steps):
-        here = task.progress("supervised", step, preset.supervised_steps, figures=figures)
-        batch = batch_of_demonstrations(examples, step, preset.supervised_batch, task.update.seed)
-        work = backward_likelihood(task.workbench, POLICY, batch, preset.micro_batch_tokens)
-        loss = yield from reporting(work, lambda _, here=here: here)  # type: ignore[misc]
-        rate = _rate(preset, step)
-        try:
-            norm = take_step(optimiser, rate, preset.gradient_clip)
-        except Diverged as error:
-            raise ModelError("supervised learning diverged", "lower supervised_learning_rate") from error
-        figures = {"loss": loss, "grad_norm": norm, "learning_rate": rate}
-        yield task.progress("supervised", step + 1, preset.supervised_steps, figures=figures)
-        if loss < preset.supervised_stop_loss:
-            return
+    preset, own = training.task.preset, training.task.own
+    examples = [_as_one_text(each) if preset.supervised_on_prompt else each for each in own.values()]
+    while _goes_on(preset, training.state):
+        yield from _step(training, examples)
+        training.save_if_due()
+
+
+def _step(training: Training, examples: list[TokenSequence]) -> Generator[Progress, None, None]:
+    """One step of the optimiser on one batch."""
+    task, preset, state = training.task, training.task.preset, training.state
+    here = task.progress("supervised", state.step, preset.supervised_steps, figures=state.figures)
+    batch = batch_of_demonstrations(examples, state.step, preset.supervised_batch, task.update.seed)
+    loss = yield from reporting(backward_likelihood(task.workbench, POLICY, batch), lambda _: here)
+    rate = cosine_rate(state.step, preset.supervised_steps, preset.supervised_warmup, preset.supervised_learning_rate)
+    try:
+        norm = take_step(training.optimiser, rate, preset.gradient_clip)
+    except Diverged as error:
+        raise ModelError("supervised learning diverged", "lower supervised_learning_rate") from error
+    training.complete_step({"loss": loss, "grad_norm": norm, "learning_rate": rate}, preset.supervised_steps)
+    yield task.progress("supervised", state.step, preset.supervised_steps, 0, state.figures, state.step)
 
 
 def batch_of_demonstrations(examples: list[TokenSequence], step: int, size: int, seed: int) -> list[TokenSequence]:
@@ -55,8 +58,9 @@ def batch_of_demonstrations(examples: list[TokenSequence], step: int, size: int,
     return deck[place * size : (place + 1) * size]
 
 
-def _rate(preset: Preset, step: int) -> float:
-    return cosine_rate(step, preset.supervised_steps, preset.supervised_warmup, preset.supervised_learning_rate)
+def _goes_on(preset: Preset, state: TrainingState) -> bool:
+    learnt_enough = bool(state.figures) and state.figures["loss"] < preset.supervised_stop_loss
+    return state.step < preset.supervised_steps and state.stopped is None and not learnt_enough
 
 
 def _as_one_text(sequence: TokenSequence) -> TokenSequence:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from dittod.engine.protocol import Progress, Update
 from dittod.errors import TooFewDemonstrations
 from dittod.learner.batch import TokenSequence
-from dittod.learner.preset import Preset, at_width, preset
+from dittod.learner.preset import Preset, at_most_rank, at_width, preset
 from dittod.learner.workbench import Workbench, encode
+from dittod.model.load import BaseModel
 
 POLICY = "policy"  # the adapter under training
 REFERENCE = "reference"  # the policy as supervised fine-tuning left it, frozen
@@ -41,10 +42,16 @@ class Task:
         return Path(self.update.directory)
 
     def progress(
-        self, phase: str, done: int, of: int, iteration: int = 0, figures: Mapping[str, float] | None = None
+        self,
+        phase: str,
+        done: int,
+        of: int,
+        iteration: int = 0,
+        figures: Mapping[str, float] | None = None,
+        completed_step: int = 0,
     ) -> Progress:
-        """How far the update is."""
-        return Progress(self.update.id, phase, done, of, iteration, dict(figures or {}))
+        """How far the update is. `completed_step` where this completes one: see Progress."""
+        return Progress(self.update.id, phase, done, of, iteration, dict(figures or {}), completed_step)
 
 
 def prepare(workbench: Workbench, update: Update) -> Task:
@@ -52,11 +59,20 @@ def prepare(workbench: Workbench, update: Update) -> Task:
     if not update.demonstrations:
         raise TooFewDemonstrations("there is no demonstration to learn from", "put some of your writing in the folder")
     base = workbench.base
-    numbers = at_width(preset(update.preset, update.overrides), base.model.config.get_text_config().hidden_size)
-    own = {each.id: encode(base, each) for each in update.demonstrations}
+    chosen = at_width(preset(update.preset, update.overrides), base.model.config.get_text_config().hidden_size)
+    numbers = at_most_rank(chosen, workbench.plan.rank)
+    own = {each.id: encode(base, each, workbench.plan.sequence_tokens) for each in update.demonstrations}
+    return Task(workbench, update, numbers, own, _fingerprint(base, update, numbers, own))
+
+
+def _fingerprint(base: BaseModel, update: Update, numbers: Preset, own: Mapping[str, TokenSequence]) -> str:
+    """The memory plan is not in it: another budget must not lose what was learnt. Where the plan does decide (a lower
+    rank, a shorter sequence, another quantisation) it shows in the numbers, the token ids or the base. Nor is the time
+    limit: whoever shortens it wants what there is."""
+    method = asdict(replace(numbers, time_limit_seconds=0.0))
     ground = [base.name, base.revision, base.quantisation, str(base.dtype), base.device.type, base.template_sha256]
-    decisive = json.dumps([asdict(numbers), update.seed, list(own), ground])
-    return Task(workbench, update, numbers, own, hashlib.sha256(decisive.encode()).hexdigest())
+    texts = [[key, each.prompt_ids, each.completion_ids] for key, each in own.items()]
+    return hashlib.sha256(json.dumps([method, update.seed, texts, ground]).encode()).hexdigest()
 
 
 def reporting(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ from fakes import demonstration, finish
 
 from dittod.engine.protocol import Update
 from dittod.errors import ModelError, TooFewDemonstrations
-from dittod.learner import checkpoint, ditto, pairs, step
+from dittod.learner import checkpoint, ditto, optimiser, pairs, training
+from dittod.learner.batch import TokenSequence
 from dittod.learner.ditto import run
 from dittod.learner.supervised import batch_of_demonstrations
 from dittod.learner.task import POLICY, REFERENCE, prepare
-from dittod.learner.workbench import Workbench, encode
-from dittod.types import Demonstration
+from dittod.learner.workbench import Workbench, encode, score
+from dittod.types import Demonstration, Plan
 
 MakeWorkbench = Callable[..., Workbench]
 MakeUpdate = Callable[..., Update]
 Weights = Mapping[str, torch.Tensor]
+STAGES = ("supervised", "sampling", "dpo")
 
 
 def equal(left: Weights, right: Weights) -> bool:
@@ -90,7 +94,7 @@ def test_the_policy_comes_to_prefer_the_demonstrations(make_workbench: MakeWorkb
     update = make_update(dpo_steps=10, resample_every=5, dpo_learning_rate=3e-3)
     _, outcome = finish(run(make_workbench(), update))
     assert outcome.figures["margin"] > 0.05
-    assert outcome.figures["chosen_logps"] > outcome.figures["rejected_logps"]
+    assert outcome.figures["chosen_drift"] > outcome.figures["rejected_drift"]
 
 
 def test_supervised_learning_makes_the_demonstrations_likelier(
@@ -119,6 +123,19 @@ def test_what_exceeds_the_context_is_cut_and_has_no_end(make_workbench: MakeWork
     assert len(long) == base.context_tokens
     assert base.end_of_turn_id not in long.completion_ids
     assert len(long.prompt_ids) == base.context_tokens // 2
+
+
+def test_texts_and_samples_are_cut_to_the_memory_plan(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:
+    """The first is 14 tokens of prompt and 5 of completion; the second, of 12 and 31, fills all 30."""
+    bench = replace(make_workbench(), plan=Plan(sequence_tokens=30))
+    learnt = (demonstration("Ask Bo now", "Bo?!"), demonstration("Ask Cy..", "c" * 30))
+    update = make_update(learnt=learnt, completion_ratio=10, samples_per_demonstration=6)
+    finish(run(bench, update))
+    task = prepare(bench, update)
+    _, samples = finish(ditto.negatives(task, 0))
+    assert [len(each) for each in task.own.values()] == [19, 30]
+    whole = [len(task.own[each.demonstration_id].prompt_ids) + len(each.token_ids) for each in samples]
+    assert max(whole) == 30
 
 
 def test_truncated_samples_have_no_end_and_others_have_one(
@@ -152,6 +169,80 @@ def test_samples_know_their_log_probability_under_the_reference(
     assert samples[0].reference_logp == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_samples_know_their_log_probability_under_the_policy_that_drew_them(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    """At any temperature: scored again under the policy, they have what the decoder said, up to rounding."""
+    workbench, update = make_workbench(), make_update(temperature=1.5, dpo_learning_rate=1e-2)
+    finish(run(workbench, update))
+    task = prepare(workbench, update)
+    _, samples = finish(ditto.negatives(task, 1))
+    sequences = [TokenSequence("", task.own[each.demonstration_id].prompt_ids, each.token_ids) for each in samples]
+    _, logps = finish(score(workbench, sequences, POLICY))
+    assert [each.policy_logp for each in samples] == pytest.approx(logps, rel=1e-4)
+    assert any(abs(each.policy_logp - each.reference_logp) > 1e-2 for each in samples)
+
+
+def test_every_step_and_round_is_told_once_with_its_figures(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    """Three supervised steps; two rounds of samples, of two preference steps each."""
+    seen, outcome = finish(run(make_workbench(), make_update()))
+    completed = [each for each in seen if each.completed_step]
+    assert [(each.phase, each.completed_step, each.iteration) for each in completed] == [
+        *(("supervised", step, 0) for step in (1, 2, 3)),
+        *(("sampling", 1, 0), ("dpo", 1, 0), ("dpo", 2, 0)),
+        *(("sampling", 2, 1), ("dpo", 3, 1), ("dpo", 4, 1)),
+    ]
+    names = {phase: {frozenset(each.figures) for each in completed if each.phase == phase} for phase in STAGES}
+    assert names["supervised"] == {frozenset({"loss", "grad_norm", "learning_rate"})}
+    assert names["sampling"] == {frozenset({"mean_tokens", "eos_rate", "policy_logps", "reference_logps", "drift"})}
+    logps = {"chosen_logps", "rejected_logps", "chosen_drift", "rejected_drift", "demonstration_drift_per_token"}
+    sizes = {"chosen_tokens", "rejected_tokens", "eos_rate"}
+    assert names["dpo"] == {frozenset({"loss", "margin", "accuracy", "grad_norm", "learning_rate"} | logps | sizes)}
+    assert completed[-1].figures == outcome.figures
+    assert all(isinstance(value, float) for each in completed for value in each.figures.values())
+
+
+def test_the_first_round_of_samples_has_not_drifted_and_later_ones_have(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    """In the first, policy and reference are equal: decoding and scoring agree up to the rounding of float32 sums."""
+    seen, _ = finish(run(make_workbench(), make_update(dpo_learning_rate=1e-2)))
+    first, second = (each.figures["drift"] for each in seen if each.phase == "sampling" and each.completed_step)
+    assert abs(first) < 1e-3
+    assert abs(second) > 1e-2
+
+
+def test_equal_demonstrations_count_once(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate, demonstrations: tuple[Demonstration, ...]
+) -> None:
+    once, twice = make_workbench(), make_workbench()
+    _, expected = finish(run(once, make_update("once", demonstrations)))
+    _, found = finish(run(twice, make_update("twice", (*demonstrations, demonstrations[1]))))
+    assert found == expected
+    assert equal(once.adapters.state(POLICY), twice.adapters.state(POLICY))
+
+
+def test_demonstrations_whose_tokens_are_equal_are_two(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:
+    """The chat template trims the prompt: told apart by id alone, each has samples and pairs of its own."""
+    learnt = (demonstration("Ask Bo", "Bo, lunch?"), demonstration(" Ask Bo ", "Bo, lunch?"))
+    seen, outcome = finish(run(make_workbench(), make_update(learnt=learnt)))
+    assert outcome.steps == 4
+    assert {each.of for each in seen if each.phase == "sampling"} == {4}
+
+
+def test_an_empty_completion_is_learnt_as_an_end_of_turn(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    """Reading files gives none; asked for all the same, it is one token, and learning goes on as with any other."""
+    workbench, learnt = make_workbench(), (demonstration("Ask Bo", ""), demonstration("Ask Bo", "Bo, lunch?"))
+    assert encode(workbench.base, learnt[0]).completion_ids == (workbench.base.end_of_turn_id,)
+    _, outcome = finish(run(workbench, make_update(learnt=learnt, supervised_learning_rate=1e-2)))
+    assert (outcome.steps, outcome.stopped) == (4, None)
+    assert all(bool(value.isfinite().all()) for value in workbench.adapters.state(POLICY).values())
+
+
 def test_one_demonstration_is_enough(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:
     _, outcome = finish(run(make_workbench(), make_update(learnt=(demonstration("Ask Bo", "Bo, lunch?"),))))
     assert outcome.steps == 4
@@ -163,8 +254,6 @@ def test_none_is_not(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> 
 
 
 def test_as_released_runs(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:
-    from dataclasses import replace
-
     update = make_update(completion_tokens_most=8, rank=4)
     _, outcome = finish(run(make_workbench(), replace(update, preset="as_released")))
     assert outcome.steps == 4
@@ -180,7 +269,7 @@ def test_learning_stops_when_the_demonstrations_become_less_likely_than_under_th
     def sinking(*given: Any) -> dict[str, float]:
         nonlocal calls
         calls += 1
-        return {**original(*given), "demonstration_drift": 1.0 if calls == 1 else -0.5}
+        return {**original(*given), "demonstration_drift_per_token": 1.0 if calls == 1 else -0.5}
 
     monkeypatch.setattr(ditto, "metrics", sinking)
     _, outcome = finish(run(make_workbench(), make_update(guard_patience=2)))
@@ -196,13 +285,13 @@ def test_a_step_that_diverges_leaves_the_policy_of_the_last_iteration(
     workbench = make_workbench()
     expected = make_workbench()
     finish(run(expected, make_update("two", dpo_steps=2)))  # its warm-up of 25 % has no step, as that of four has one
-    original, calls = step.take_step, 0
+    original, calls = ditto.take_step, 0
 
     def failing(*given: Any) -> float:
         nonlocal calls
         calls += 1
         if calls == 4:
-            raise step.Diverged
+            raise optimiser.Diverged
         return original(*given)
 
     monkeypatch.setattr(ditto, "take_step", failing)
@@ -221,13 +310,29 @@ def test_supervised_learning_that_diverges_is_an_error(make_workbench: MakeWorkb
         finish(run(make_workbench(), make_update(supervised_learning_rate=1e30)))
 
 
-def test_every_sample_equal_to_its_demonstration_leaves_nothing_to_do(
+def test_samples_that_all_equal_their_demonstration_leave_nothing_to_prefer(
     make_workbench: MakeWorkbench, make_update: MakeUpdate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ditto.pairs, "draw", lambda *_: [])
-    _, outcome = finish(run(make_workbench(), make_update()))
+    """The supervised policy knows its texts by heart: it is what the gate gets, and why is said."""
+
+    def by_heart(bench: Workbench, adapter: str, prompts: Any, samplings: Any, n: int) -> Any:
+        yield 0
+        own = {each.prompt_ids: each.completion_ids for each in map(partial(encode, bench.base), update.demonstrations)}
+        rows = {key: bench.decoder.submit(ids, samplings[key], adapter=adapter, n=n) for key, ids in prompts.items()}
+        for row in (row for each in rows.values() for row in each):
+            bench.decoder.cancel(row)
+            row.token_ids, row.finish_reason = list(own[row.prompt_ids]), "stop"
+        return rows
+
+    update = make_update(learnt=(demonstration("Ask Bo", "Bo, lunch?"), demonstration("Thank Cy", "Cy, ta. A.")))
+    monkeypatch.setattr(ditto, "draw_rows", by_heart)
+    workbench = make_workbench()
+    seen, outcome = finish(run(workbench, update))
     assert outcome.steps == 0
-    assert outcome.stopped is not None
+    assert outcome.stopped == "Every sample equals its demonstration: nothing is left to prefer."
+    assert "dpo" not in {each.phase for each in seen}
+    assert equal(workbench.adapters.state(POLICY), workbench.adapters.state(REFERENCE))
+    assert finish(run(make_workbench(), update)) == ([], outcome)
 
 
 @pytest.mark.parametrize(
@@ -287,13 +392,13 @@ def test_there_is_a_checkpoint_after_every_stage(
     saved = []
     original = checkpoint.save
 
-    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint) -> None:
-        saved.append((each.state.step, len(each.state.samples)))
-        original(directory, fingerprint, each)
+    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint, kind: checkpoint.Kind) -> None:
+        saved.append((each.state.step, len(each.state.samples), kind))
+        original(directory, fingerprint, each, kind)
 
-    monkeypatch.setattr(ditto.checkpoint, "save", note)
+    monkeypatch.setattr(training.checkpoint, "save", note)
     finish(run(make_workbench(), make_update()))
-    assert saved == [(0, 0), (0, 1), (2, 1), (2, 2), (4, 2)]
+    assert saved == [(*place, "round") for place in ((0, 0), (0, 1), (2, 1), (2, 2), (4, 2))]
 
 
 def test_rows_of_an_abandoned_update_leave_the_decoder(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:

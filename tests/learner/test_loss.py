@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dittod.learner.loss import LossWeights, PairIndex, ditto_loss, metrics
+from dittod.learner.loss import LossWeights, PairIndex, ditto_loss, exploded, metrics
 
 
 def index(chosen: list[int], rejected: list[int], own: list[int], tokens: list[int]) -> PairIndex:
@@ -42,14 +42,46 @@ def test_a_batch_without_demonstrations_has_no_nll() -> None:
 
 
 def test_metrics_are_relative_to_the_reference() -> None:
-    """Pairs (0, 1) and (2, 1): chosen drifts 1 and -2, rejected -1; only 0 is the user's own text."""
+    """Pairs (0, 1) and (2, 1): chosen drifts 1 and -2, rejected -1; only 0 is the user's own text, of 4 tokens."""
     policy, reference = torch.tensor([-9.0, -11.0, -12.0]), torch.tensor([-10.0, -10.0, -10.0])
     found = metrics(policy, reference, index([0, 2], [1, 1], [0], [4]), LossWeights(0.5, 0.0, 2, 1))
-    assert found["chosen_logps"] == pytest.approx(-0.5)
-    assert found["rejected_logps"] == pytest.approx(-1.0)
+    assert found["chosen_logps"] == pytest.approx(-10.5)
+    assert found["rejected_logps"] == pytest.approx(-11.0)
+    assert found["chosen_drift"] == pytest.approx(-0.5)
+    assert found["rejected_drift"] == pytest.approx(-1.0)
     assert found["margin"] == pytest.approx((0.5 * 2 + 0.5 * -1) / 2)
     assert found["accuracy"] == pytest.approx(0.5)
-    assert found["demonstration_drift"] == pytest.approx(1.0)
+    assert found["demonstration_drift_per_token"] == pytest.approx(1 / 4)
+
+
+def test_without_demonstrations_their_drift_is_zero() -> None:
+    policy = torch.tensor([-9.0, -11.0])
+    found = metrics(policy, policy - 1, index([0], [1], [], []), LossWeights(0.5, 0.1, 1, 0))
+    assert found["demonstration_drift_per_token"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({}, False),
+        ({"margin": 300.0}, False),
+        ({"loss": 10.5}, True),
+        ({"loss": math.inf}, True),
+        ({"margin": math.nan}, True),
+        ({"demonstration_drift_per_token": -1.9}, False),
+        ({"demonstration_drift_per_token": -2.1}, True),
+    ],
+)
+def test_a_policy_is_lost_when_loss_or_own_texts_are_gone(changes: dict[str, float], lost: bool) -> None:
+    assert exploded({"loss": 0.7, "margin": 0.1, "demonstration_drift_per_token": 0.2, **changes}) is lost
+
+
+def test_both_sides_sinking_together_explodes_though_the_loss_sees_nothing() -> None:
+    """Both 30 nats below the reference: margin 0, loss log 2; but the own text of 10 tokens has lost 3 a token."""
+    reference = torch.tensor([-10.0, -12.0])
+    found = metrics(reference - 30, reference, index([0], [1], [0], [10]), LossWeights(0.05, 0.0, 1, 1))
+    assert found["loss"] == pytest.approx(math.log(2))
+    assert exploded(found)
 
 
 def test_a_hopeless_pair_has_a_finite_loss_and_gradient() -> None:

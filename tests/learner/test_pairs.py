@@ -4,14 +4,14 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dittod.learner.pairs import SamplesByIteration, all_pairs, draw, split
+from dittod.learner.pairs import SamplesByIteration, all_pairs, draw, pair_figures, split
 from dittod.types import PairKind, PreferencePair, Sample
 
 MIX: dict[PairKind, float] = {"online": 0.7, "replay": 0.2, "intermodel": 0.1}
 
 
 def sample(demonstration_id: str, iteration: int, *token_ids: int) -> Sample:
-    return Sample(demonstration_id, iteration, token_ids, truncated=False, reference_logp=-1.0)
+    return Sample(demonstration_id, iteration, token_ids, truncated=False, reference_logp=-1.0, policy_logp=-1.0)
 
 
 def pool(demonstrations: int, samples: int, iterations: int) -> dict[int, list[Sample]]:
@@ -102,11 +102,28 @@ def test_nothing_is_drawn_where_every_sample_equals_its_demonstration() -> None:
     assert draw({0: [sample("d", 0, 5)]}, {"d": (5,)}, 0, random.Random(0), MIX, 3) == []
 
 
+def test_a_demonstration_whose_samples_all_equal_it_leaves_its_pairs_to_the_others() -> None:
+    samples = {0: [sample("known", 0, 5), sample("d", 0, 1), sample("d", 0, 2)]}
+    drawn = draw(samples, {"known": (5,), "d": (9,)}, 0, random.Random(0), MIX, 6)
+    assert Counter(pair.demonstration_id for pair in drawn) == {"d": 6}
+
+
 def test_demonstrations_are_told_apart_by_id_never_by_content() -> None:
     """Two demonstrations with the same tokens: each has its own samples and its own pairs."""
     samples = {0: [sample("a", 0, 1), sample("b", 0, 2)]}
     drawn = draw(samples, {"a": (9,), "b": (9,)}, 0, random.Random(0), MIX, 2)
     assert {(pair.demonstration_id, pair.rejected.token_ids) for pair in drawn} == {("a", (1,)), ("b", (2,))}
+
+
+def test_the_figures_of_pairs_are_lengths_of_both_sides_and_how_many_ended() -> None:
+    """Chosen: the demonstration's 4 tokens and a sample's 2. Rejected: 1 token, ended, and 6 tokens, cut."""
+    cut = Sample("d", 0, (1,) * 6, truncated=True, reference_logp=-1.0, policy_logp=-1.0)
+    drawn = [
+        PreferencePair("d", None, sample("d", 0, 7), "online"),
+        PreferencePair("d", sample("d", 1, 1, 2), cut, "intermodel"),
+    ]
+    figures = pair_figures(drawn, {"d": (5, 6, 7, 8)})
+    assert figures == {"chosen_tokens": 3.0, "rejected_tokens": 3.5, "eos_rate": 0.5}
 
 
 def test_the_same_seed_draws_the_same() -> None:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from dittod.errors import SettingsError
-from dittod.learner.preset import AS_RELEASED, CLEAN, at_width, preset
+from dittod.learner.preset import AS_RELEASED, CLEAN, at_most_rank, at_width, preset
 
 
 def test_as_released_has_the_numbers_of_the_released_configuration() -> None:
@@ -75,6 +75,13 @@ def test_learning_rates_fall_with_the_models_width() -> None:
     assert at_width(CLEAN, 4096).supervised_learning_rate == pytest.approx(2.3e-4, rel=0.01)
     assert at_width(CLEAN, 4096).dpo_learning_rate == pytest.approx(0.115 * CLEAN.dpo_learning_rate, rel=0.01)
     assert at_width(AS_RELEASED, 4096) == AS_RELEASED
+
+
+def test_a_lower_rank_keeps_the_scale_and_a_higher_one_changes_nothing() -> None:
+    """alpha / rank is 2 in both presets."""
+    assert at_most_rank(CLEAN, 64) == at_most_rank(CLEAN, 16) == CLEAN
+    assert (at_most_rank(CLEAN, 8).rank, at_most_rank(CLEAN, 8).alpha) == (8, 16)
+    assert (at_most_rank(AS_RELEASED, 8).rank, at_most_rank(AS_RELEASED, 8).alpha) == (8, 16)
 
 
 def test_the_last_iteration_may_be_shorter() -> None:

@@ -1,0 +1,76 @@
+"""What `dittod adapters show` says of how an adapter was learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dittod.cli import main
+from dittod.paths import Home
+from dittod.store import StepRow, Store
+from dittod.types import Adapter, Run, Verdict
+
+COURSE = (
+    *(StepRow("supervised", step, 0, {"loss": 3.0 - step}) for step in (1, 2)),
+    StepRow("sampling", 1, 0, {"eos_rate": 0.75}),
+    *(StepRow("dpo", step, 0, {"margin": 0.125 * (step - 1), "chosen_drift": -2.0 * step}) for step in (1, 2, 3)),
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Two adapters: one whose run left figures, and one of a time when none were kept."""
+    monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "80")
+    made = Home(tmp_path / "home")
+    made.create()
+    store = Store(made.store)
+    for letter in "ab":
+        run = store.request_run(Run(f"run-{letter}", letter, "done", 7, "clean", 5.0))
+        verdict = Verdict(True, ("likelier",), {"base_nats_per_token": 4.0})
+        store.add_adapter(
+            Adapter(
+                letter * 64, letter, 0, "candidate", "/none", run.id, "starter", "1", "t", (), 7, 1.0, None, verdict
+            )
+        )
+    for step in COURSE:
+        store.record_step("run-a", step)
+    store.close()
+    return made
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    monkeypatch.setattr("sys.argv", ["dittod", "adapters", "show", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def test_each_figure_is_shown_with_its_first_and_its_last_value(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line.split() for line in shown(monkeypatch, capsys, "a@1").splitlines()]
+    table = lines[lines.index(["stage", "steps", "figure", "first", "last"]) + 1 :]
+    assert table == [
+        ["supervised", "2", "loss", "2", "1"],
+        ["sampling", "1", "eos_rate", "0.75", "0.75"],
+        ["dpo", "3", "margin", "0", "0.25"],
+        ["dpo", "3", "chosen_drift", "-2", "-6"],
+    ]
+
+
+def test_the_document_has_every_step(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = json.loads(shown(monkeypatch, capsys, "a@1", "--json"))["steps"]
+    assert [StepRow(**each) for each in steps] == list(COURSE)
+
+
+def test_an_adapter_without_figures_is_shown_without_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "learning" not in shown(monkeypatch, capsys, "b@1")
+    assert json.loads(shown(monkeypatch, capsys, "b@1", "--json"))["steps"] == []
