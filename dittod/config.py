@@ -10,9 +10,9 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -20,6 +20,17 @@ from dittod.errors import SettingsError
 from dittod.paths import Home
 
 PREFIX = "DITTOD_"
+
+
+def parse_bytes(given: object) -> int:
+    """'6GiB' or '800MB' as a number of bytes. Raises ValueError with an example."""
+    try:
+        count = int(TypeAdapter(ByteSize).validate_python(given))
+    except ValidationError:
+        count = 0
+    if count <= 0:
+        raise ValueError("give a size such as 6GiB or 800MB")
+    return count
 
 
 class Settings(BaseSettings):
@@ -30,7 +41,10 @@ class Settings(BaseSettings):
     watched_folder: Path | None = None  # its sub-folders are the profiles; None: `watched` in DITTOD_HOME, or ~/dittod
     identities: tuple[str, ...] = ()  # the user's own addresses; empty: learnt from the From lines in the folder
     base_model: str = "starter"  # a folder, a hub id that was downloaded, or the embedded model
-    quantisation: Literal["none", "nf4"] = "none"  # of the base model's weights in memory
+    memory_budget: Annotated[int, BeforeValidator(parse_bytes)] | None = (
+        None  # bytes, or '6GiB'; None: see docs/settings.md
+    )
+    quantisation: Literal["auto", "none", "nf4"] = "auto"  # of the base model's weights; auto: as the budget asks
     host: str = "127.0.0.1"  # address of the endpoint
     port: int = Field(default=3488, ge=0, le=65535)  # of the endpoint; 0: any free one
     preset: Literal["clean", "as_released"] = "clean"  # which numbers DITTO runs with; see docs/ditto.md

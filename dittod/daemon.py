@@ -37,7 +37,13 @@ class Daemon:
         self.home = home
         self.settings = settings
         self.store = store
-        self.engine = Engine(settings.base_model, settings.quantisation, home.logs / "engine.log")
+        self.engine = Engine(
+            settings.base_model,
+            settings.quantisation,
+            home.logs / "engine.log",
+            memory_budget=settings.memory_budget,
+            cache=home.quantised,
+        )
         self.folder = Folder(watched_folder(settings), store, settings.identities, settings.settle_seconds)
         self.runs = runs.Runs(home, store, settings, self.engine)
         self._events: queue.Queue[Path] = queue.Queue()

@@ -42,6 +42,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def quantised(self) -> Path:
+        """Base models in four bits, so that a start does not compute them anew. Holds nothing of the user's."""
+        return self.root / "quantised"
+
+    @property
     def logs(self) -> Path:
         """Log files, without content."""
         return self.root / "logs"

@@ -62,3 +62,27 @@ def test_a_list_that_is_no_json_is_an_error_with_an_example(home: Home, monkeypa
     with pytest.raises(SettingsError) as caught:
         load_settings(home)
     assert "identities" in caught.value.title and "JSON" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [('"6GiB"', 6 * 2**30), ('"800MB"', 800_000_000), ("1500000000", 1_500_000_000)]
+)
+def test_a_memory_budget_is_given_with_its_unit_or_in_bytes(home: Home, given: str, expected: int) -> None:
+    home.settings.write_text(f"memory_budget = {given}\n")
+    assert load_settings(home).memory_budget == expected
+
+
+def test_without_one_the_memory_budget_is_left_to_the_machine(home: Home) -> None:
+    settings = load_settings(home)
+    assert (settings.memory_budget, settings.quantisation) == (None, "auto")
+
+
+@pytest.mark.parametrize("given", ["a lot", "-3GB", "0", "6 GiBi"])
+def test_a_memory_budget_that_is_no_size_is_an_error_with_an_example(
+    home: Home, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("DITTOD_MEMORY_BUDGET", given)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert repr(given) in caught.value.title and "6GiB" in caught.value.title
+    assert "DITTOD_MEMORY_BUDGET" in caught.value.hint

@@ -14,7 +14,8 @@ def _loaded_after(statement: str) -> set[str]:
 
 def test_the_parent_never_loads_torch() -> None:
     loaded = _loaded_after(
-        "import dittod.cli.home, dittod.cli.update, dittod.cli.demo, dittod.backend, dittod_service.server"
+        "import dittod.cli.home, dittod.cli.update, dittod.cli.demo, dittod.cli.plan; "
+        "import dittod.backend, dittod_service.server"
     )
     assert not loaded & {"torch", "transformers", "peft", "tokenizers", "bitsandbytes"}
 

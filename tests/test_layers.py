@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BOTTOM = {"dittod", "dittod.types", "dittod.errors"}
 MODEL = BOTTOM | {"dittod.starter", "dittod.model", "dittod.engine.protocol"}
+SIZES = {"dittod.model.shape", "dittod.learner.memory", "dittod.learner.plan", "dittod.learner.preset"}
 PARENT = BOTTOM | {"dittod.paths", "dittod.config", "dittod.store", "dittod.engine.protocol"}
 
 # Longest prefix wins. A module may import what its line names, and its own package.
@@ -33,14 +34,21 @@ LAYERS: dict[str, set[str]] = {
     "dittod.daemon": PARENT | {"dittod.runs", "dittod.machine", "dittod.ingest", "dittod.engine.client"},
     "dittod.backend": PARENT | {"dittod.adapters", "dittod.serving", "dittod.engine.client"},
     "dittod.model": MODEL,
+    "dittod.model.shape": BOTTOM | {"dittod.starter"},
     "dittod.learner": MODEL,
+    "dittod.learner.preset": BOTTOM,
+    "dittod.learner.memory": BOTTOM | SIZES,
+    "dittod.learner.plan": BOTTOM | SIZES,
     "dittod.judge": MODEL | {"dittod.learner"},
     "dittod.engine.answers": MODEL,
     "dittod.engine.update": MODEL | {"dittod.learner", "dittod.judge"},
-    "dittod.engine.worker": MODEL | {"dittod.learner", "dittod.engine.answers", "dittod.engine.update"},
+    "dittod.engine.room": MODEL | {"dittod.learner"},
+    "dittod.engine.worker": MODEL
+    | {"dittod.learner", "dittod.engine.answers", "dittod.engine.room", "dittod.engine.update"},
     "dittod.engine.__main__": {"dittod.engine.worker"},
     "dittod.cli": PARENT
     | {"dittod.adapters", "dittod.runs", "dittod.daemon", "dittod.backend", "dittod.machine", "dittod.ingest.folder"}
+    | SIZES
     | {"dittod_service"},
     "dittod_service": BOTTOM | {"dittod.serving", "dittod.engine.protocol"},
 }

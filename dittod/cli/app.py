@@ -65,6 +65,18 @@ def status(json: Json = False) -> None:
 
 
 @app.command()
+def plan(
+    model: Annotated[str | None, typer.Option(help="Instead of base_model: a folder, or a hub id.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Instead of memory_budget: 6GiB, say.")] = None,
+    json: Json = False,
+) -> None:
+    """How learning fits into the memory budget, and why. Loads no weights."""
+    from dittod.cli.plan import show_plan
+
+    show_plan(model, budget, as_json=json)
+
+
+@app.command()
 def token() -> None:
     """Print the endpoint's bearer token: the API key to give to clients."""
     from dittod.cli.home import token

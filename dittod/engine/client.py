@@ -40,7 +40,8 @@ Listener = Callable[[Event | EngineUnavailable], None]
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers run 10 to 20 times slower beside other programs
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",  # by default 1024 shapes, each with memory: a tenth less after an update
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",  # shapes of products whose kernels are kept; 1024 by default, each some
+    "LRU_CACHE_CAPACITY": "32",  # 0.3 MB, and this for torch's own: gigabytes in time, since every text has its length
     "TOKENIZERS_PARALLELISM": "false",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves the machine
@@ -52,8 +53,21 @@ LONGEST_BACKOFF_SECONDS = 60.0
 class Engine:
     """One engine process, or none. Usable from several threads."""
 
-    def __init__(self, base_model: str, quantisation: str, log_file: Path) -> None:
+    def __init__(
+        self,
+        base_model: str,
+        quantisation: str,
+        log_file: Path,
+        *,
+        memory_budget: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """`memory_budget` in bytes, None: by the machine; `cache`: a folder for quantised base models, None: none."""
         self._arguments = ["--base-model", base_model, "--quantisation", quantisation]
+        if memory_budget is not None:
+            self._arguments += ["--memory-budget", str(memory_budget)]
+        if cache is not None:
+            self._arguments += ["--cache", str(cache)]
         self._log_file = log_file
         self._changed = threading.Condition(threading.RLock())
         self._process: subprocess.Popen[bytes] | None = None

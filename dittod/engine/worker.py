@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import psutil
@@ -39,6 +40,7 @@ from dittod.engine.protocol import (
     decode_command,
     encode_event,
 )
+from dittod.engine.room import Room
 from dittod.engine.update import update
 from dittod.errors import DittodError, RequestError, keep_texts_out_of_tracebacks, place_of
 from dittod.learner.ditto import Workbench
@@ -49,7 +51,6 @@ from dittod.model.lora import LoraAdapters
 log = logging.getLogger("dittod.engine")
 
 SERVING_ROWS = 16  # answers decoded together
-LEARNING_ROWS = 80  # samples decoded together: 8 demonstrations with 10 each
 
 
 @dataclass(slots=True)
@@ -61,8 +62,9 @@ class _RunningUpdate:
 class Worker:
     """The state of the loop: what is being answered, and what is being learnt."""
 
-    def __init__(self, base: BaseModel, output: BinaryIO) -> None:
+    def __init__(self, base: BaseModel, room: Room, output: BinaryIO) -> None:
         self._base = base
+        self._room = room
         self._adapters = LoraAdapters(base)
         self._answers = Answers(base, self._adapters, Decoder(base, self._adapters, max_rows=SERVING_ROWS))
         self._update: _RunningUpdate | None = None
@@ -75,6 +77,7 @@ class Worker:
             idle = not self._answers.busy and self._update is None
             for command in _waiting(commands, block=idle):
                 if isinstance(command, Shutdown):
+                    self._stop_update()
                     return
                 self._obey(command)
             if self._answers.busy:
@@ -113,16 +116,23 @@ class Worker:
     def _start_update(self, command: Update) -> None:
         self._stop_update()
         try:
-            bench = Workbench(self._base, self._adapters, Decoder(self._base, self._adapters, max_rows=LEARNING_ROWS))
+            bench = self._workbench(command)
         except Exception as error:
             self._send(_failure(command.id, error))
             return
-        self._update = _RunningUpdate(command, update(bench, command))
+        self._update = _RunningUpdate(command, tidied(update(bench, command)))
+
+    def _workbench(self, command: Update) -> Workbench:
+        plan = self._room.for_update(self._base, command).plan
+        log.info("update %s: %s", command.id, plan)
+        decoder = Decoder(self._base, self._adapters, max_rows=plan.sampling_rows)
+        return Workbench(self._base, self._adapters, decoder, plan)
 
     def _stop_update(self) -> None:
         if self._update is not None:
-            self._send(Stopped(self._update.command.id))
-            self._end_update()
+            stopped = Stopped(self._update.command.id)
+            self._end_update()  # first: it writes the checkpoint that the event tells of
+            self._send(stopped)
 
     def _learn(self, running: _RunningUpdate) -> None:
         try:
@@ -171,8 +181,25 @@ def memory_bytes() -> int:
     return int(psutil.Process().memory_info().rss) + int(on_gpu)
 
 
+def tidied(steps: Generator[Progress, None, Updated]) -> Generator[Progress, None, Updated]:
+    """An update that gives memory back where a phase begins or ends: what one freed in pieces is lost to the next."""
+    phase = ""
+    try:
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            if progress.phase != phase or progress.done == progress.of:
+                give_memory_back()
+            phase = progress.phase
+            yield progress
+    finally:
+        steps.close()
+
+
 def give_memory_back() -> None:
-    """After an update: resident memory stayed four times as high without it (measured on glibc)."""
+    """Resident memory stayed four times as high after an update without it (measured on glibc)."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -202,7 +229,9 @@ def main() -> None:
     """The process: load the base model, then obey."""
     parser = argparse.ArgumentParser(prog="python -m dittod.engine")
     parser.add_argument("--base-model", required=True)
-    parser.add_argument("--quantisation", choices=["none", "nf4"], default="none")
+    parser.add_argument("--quantisation", choices=["auto", "none", "nf4"], default="auto")
+    parser.add_argument("--memory-budget", type=int, help="bytes; by the machine, if it is not given")
+    parser.add_argument("--cache", type=Path, help="a folder for quantised base models")
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     keep_texts_out_of_tracebacks(log)
@@ -211,10 +240,13 @@ def main() -> None:
     reader = threading.Thread(target=_read_commands, args=(sys.stdin.buffer, commands), daemon=True)
     reader.start()
     try:
-        base = load_base(given.base_model, quantisation=given.quantisation)
+        room = Room.of(given.base_model, given.memory_budget)
+        plan = room.at_start(given.quantisation).plan
+        base = load_base(given.base_model, quantisation=plan.quantisation, cache=given.cache)
+        give_memory_back()  # what quantising took
     except DittodError as error:
         output.write(encode_event(Failed("", error.title, error.hint, 500)))
         output.flush()
         os._exit(2)
-    Worker(base, output).loop(commands)
+    Worker(base, room, output).loop(commands)
     os._exit(0)  # nothing is left to tidy, and the reader still sits on stdin, which an orderly exit trips over
