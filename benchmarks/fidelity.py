@@ -27,14 +27,14 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from dittod.engine.protocol import Update
+from dittod.engine.room import Room
 from dittod.engine.update import update
-from dittod.engine.worker import LEARNING_ROWS
 from dittod.ingest.demonstrations import demonstrations_of
 from dittod.ingest.readers import read
 from dittod.ingest.select import Selection, select
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
-from dittod.model.load import load_base
+from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters
 from dittod.types import Verdict
 
@@ -58,6 +58,20 @@ class Result:
         return self.verdict.figures[f"{method}_nats_per_token"]
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What serves all people: one base with one set of adapters."""
+
+    base: BaseModel
+    adapters: LoraAdapters
+    room: Room
+
+    def workbench(self, command: Update) -> Workbench:
+        """As the engine's process makes it."""
+        plan = self.room.for_update(self.base, command).plan
+        return Workbench(self.base, self.adapters, Decoder(self.base, self.adapters, max_rows=plan.sampling_rows), plan)
+
+
 def main() -> None:
     """Table on stdout, one JSON object as the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,9 +86,8 @@ def main() -> None:
     overrides = {**(QUICK if given.quick else {}), **given.learner}
     people = _people(2 if given.quick else given.people)
     base = load_base(given.model)
-    adapters = LoraAdapters(base)
-    bench = Workbench(base, adapters, Decoder(base, adapters, max_rows=LEARNING_ROWS))
-    results = [_measure(bench, person, addresses, given.seed, overrides) for person, addresses in people]
+    engine = Engine(base, LoraAdapters(base), Room.of(given.model, None))
+    results = [_measure(engine, person, addresses, given.seed, overrides) for person, addresses in people]
     _show(results)
     print(json.dumps(_summary(results)))
 
@@ -101,9 +114,7 @@ def _selection(person: str, addresses: tuple[str, ...]) -> Selection:
     return select(found)
 
 
-def _measure(
-    bench: Workbench, person: str, addresses: tuple[str, ...], seed: int, overrides: dict[str, float]
-) -> Result:
+def _measure(engine: Engine, person: str, addresses: tuple[str, ...], seed: int, overrides: dict[str, float]) -> Result:
     selection = _selection(person, addresses)
     folder = Path(tempfile.mkdtemp(prefix="fidelity-"))
     command = Update(
@@ -120,7 +131,7 @@ def _measure(
     (folder / "run").mkdir(mode=0o700)
     begun = time.monotonic()
     try:
-        verdict = _follow(bench, command)
+        verdict = _follow(engine.workbench(command), command)
     finally:
         shutil.rmtree(folder)
     return Result(person, len(selection.learn), len(selection.held_out), verdict, time.monotonic() - begun)
