@@ -40,8 +40,8 @@ Listener = Callable[[Event | EngineUnavailable], None]
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers run 10 to 20 times slower beside other programs
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",  # shapes of products whose kernels are kept; 1024 by default, each some
-    "LRU_CACHE_CAPACITY": "32",  # 0.3 MB, and this for torch's own: gigabytes in time, since every text has its length
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # shapes of products whose kernels are kept; 1024 by default, each some
+    "LRU_CACHE_CAPACITY": "64",  # 0.3 MB, and this for torch's own: gigabytes in time, since every text has its length
     "TOKENIZERS_PARALLELISM": "false",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves the machine

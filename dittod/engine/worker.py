@@ -135,13 +135,15 @@ class Worker:
             self._send(stopped)
 
     def _learn(self, running: _RunningUpdate) -> None:
+        event: Event
         try:
-            self._send(next(running.steps))
+            event, ended = next(running.steps), False
         except StopIteration as end:
-            self._send(end.value)
-            self._end_update()
+            event, ended = end.value, True
         except Exception as error:
-            self._send(_failure(running.command.id, error))
+            event, ended = _failure(running.command.id, error), True
+        self._send(event)
+        if ended:  # not before the exception is gone: its traceback holds on to the step's tensors
             self._end_update()
 
     def _end_update(self) -> None:

@@ -102,8 +102,7 @@ def write(task: Task, kind: str, adapter: str) -> Generator[Progress, None, Cand
         key: Sampling(temperature=TEMPERATURE, max_tokens=limit, seed=derived_seed(update.seed, "gate", kind, key))
         for key in held_out
     }
-    room = base.context_tokens - 1
-    prompts = {key: each.prompt_ids[-room:] for key, each in held_out.items()}
+    prompts = {key: each.prompt_ids for key, each in held_out.items()}
     work = draw_rows(task.workbench, adapter, prompts, samplings, OUTPUTS_PER_PROMPT)
     count = len(held_out) * OUTPUTS_PER_PROMPT
     drawn = yield from reporting(work, lambda done: task.progress("gate", done, count))

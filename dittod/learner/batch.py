@@ -86,16 +86,19 @@ def collect(
     )
 
 
-def micro_batches(sequences: Sequence[TokenSequence], micro_batch_tokens: int) -> list[list[int]]:
+def micro_batches(
+    sequences: Sequence[TokenSequence], micro_batch_tokens: int, *, packed: bool = True
+) -> list[list[int]]:
     """Indices of sequences that make up a row together, those with equal prompts side by side, so that their prompt
-    stands in few rows. A sequence longer than `micro_batch_tokens` has a row of its own."""
+    stands in few rows. A sequence longer than `micro_batch_tokens` has a row of its own. `packed`: a row holds each
+    distinct prompt once; where the model cannot, one for every sequence."""
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for place, sequence in enumerate(sequences):
         by_prompt.setdefault(sequence.prompt_ids, []).append(place)
-    return _fill([[each] for same in by_prompt.values() for each in same], sequences, micro_batch_tokens)
+    return _fill([[each] for same in by_prompt.values() for each in same], sequences, micro_batch_tokens, packed)
 
 
-def forests(batch: Batch, micro_batch_tokens: int) -> list[list[list[int]]]:
+def forests(batch: Batch, micro_batch_tokens: int, *, packed: bool = True) -> list[list[list[int]]]:
     """The batch in parts that are exact by themselves, each as its pieces of at most `micro_batch_tokens`.
 
     A part of one piece holds whole trees and takes one pass; a part of several pieces is one tree too large for it.
@@ -106,19 +109,20 @@ def forests(batch: Batch, micro_batch_tokens: int) -> list[list[list[int]]]:
     small: list[list[int]] = []
     large: list[list[int]] = []
     for tree in trees.values():
-        (small if row_tokens([batch.sequences[each] for each in tree]) <= micro_batch_tokens else large).append(tree)
-    parts = [[part] for part in _fill(small, batch.sequences, micro_batch_tokens)]
-    return parts + [_fill([[each] for each in tree], batch.sequences, micro_batch_tokens) for tree in large]
+        tokens = row_tokens([batch.sequences[each] for each in tree], packed=packed)
+        (small if tokens <= micro_batch_tokens else large).append(tree)
+    parts = [[part] for part in _fill(small, batch.sequences, micro_batch_tokens, packed)]
+    return parts + [_fill([[each] for each in tree], batch.sequences, micro_batch_tokens, packed) for tree in large]
 
 
-def row_tokens(sequences: Iterable[TokenSequence]) -> int:
-    """Tokens of a row of these: each distinct prompt once, and every completion."""
-    prompts: set[tuple[int, ...]] = set()
+def row_tokens(sequences: Iterable[TokenSequence], *, packed: bool = True) -> int:
+    """Tokens of a row of these: each distinct prompt once (unpacked: every one), and every completion."""
+    prompts: list[tuple[int, ...]] = []
     completions = 0
     for each in sequences:
-        prompts.add(each.prompt_ids)
+        prompts.append(each.prompt_ids)
         completions += len(each.completion_ids)
-    return sum(map(len, prompts)) + completions
+    return sum(map(len, set(prompts) if packed else prompts)) + completions
 
 
 def row_of(sequences: Iterable[TokenSequence], device: torch.device) -> Row:
@@ -126,11 +130,11 @@ def row_of(sequences: Iterable[TokenSequence], device: torch.device) -> Row:
     return pack([(each.prompt_ids, each.completion_ids) for each in sequences], device)
 
 
-def _fill(groups: list[list[int]], sequences: Sequence[TokenSequence], budget: int) -> list[list[int]]:
+def _fill(groups: list[list[int]], sequences: Sequence[TokenSequence], budget: int, packed: bool) -> list[list[int]]:
     """Whole groups side by side, in their order, as long as their row stays in the budget."""
     rows: list[list[int]] = []
     for group in groups:
-        if rows and row_tokens(sequences[each] for each in rows[-1] + group) <= budget:
+        if rows and row_tokens((sequences[each] for each in rows[-1] + group), packed=packed) <= budget:
             rows[-1] += group
         else:
             rows.append(list(group))

@@ -14,7 +14,7 @@ from dittod.learner.preset import Preset
 
 
 class Diverged(Exception):
-    """A step's gradient is not a finite number. Caught in ditto.py, never shown."""
+    """A step's gradient is no finite number, or the policy has left all bounds. Caught by the stages, never shown."""
 
 
 def make_optimiser(

@@ -28,8 +28,7 @@ def draw_rows(
 ) -> Generator[int, None, Drawn]:
     """n completions of every prompt, all in one batch. Yields after each decoding step how many have ended.
 
-    The decoder may be shared with requests: only our own rows are looked at, and a row that is left behind when
-    the generator is closed is cancelled.
+    A row that is left behind when the generator is closed is cancelled.
     """
     drawn: Drawn = {}
     try:

@@ -28,7 +28,7 @@ def backward_preferences(
     Returns the policy's log-probabilities (S,), detached, in the order of the batch.
     """
     logps = torch.zeros(len(batch.sequences), dtype=torch.float64)
-    for pieces in forests(batch, workbench.plan.micro_batch_tokens):
+    for pieces in forests(batch, workbench.micro_batch_tokens, packed=workbench.packed):
         if len(pieces) == 1:
             logps[pieces[0]] = _one_pass(workbench, adapter, batch.only(pieces[0]), weights)
             yield
@@ -82,7 +82,7 @@ def backward_likelihood(
     """Add the gradient of the mean NLL per completion token. Yields after each micro-batch; returns that mean."""
     tokens = sum(len(each.completion_ids) for each in sequences)
     total = 0.0
-    for part in micro_batches(sequences, workbench.plan.micro_batch_tokens):
+    for part in micro_batches(sequences, workbench.micro_batch_tokens, packed=workbench.packed):
         row = row_of((sequences[each] for each in part), workbench.base.device)
         with workbench.scoring(adapter, gradients=True):
             loss = -workbench.scorer.logps(row).sum() / tokens

@@ -67,8 +67,8 @@ def prepare(workbench: Workbench, update: Update) -> Task:
 
 def _fingerprint(base: BaseModel, update: Update, numbers: Preset, own: Mapping[str, TokenSequence]) -> str:
     """The memory plan is not in it: another budget must not lose what was learnt. Where the plan does decide (a lower
-    rank, a shorter sequence, another quantisation) it shows in the numbers, the token ids or the base. Nor is the time
-    limit: whoever shortens it wants what there is."""
+    rank, a text that is cut, another quantisation) it shows in the numbers, the token ids or the base; only the limit
+    of samples may change with it unseen. Nor is the time limit: whoever shortens it wants what there is."""
     method = asdict(replace(numbers, time_limit_seconds=0.0))
     ground = [base.name, base.revision, base.quantisation, str(base.dtype), base.device.type, base.template_sha256]
     texts = [[key, each.prompt_ids, each.completion_ids] for key, each in own.items()]

@@ -33,6 +33,16 @@ class Workbench:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scorer", CompletionScorer(self.base))
 
+    @property
+    def packed(self) -> bool:
+        """Whether a row holds each distinct prompt once."""
+        return self.scorer.packs
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """The plan's; where all logits of a sequence are taken, every sequence is a micro-batch."""
+        return self.plan.micro_batch_tokens if self.scorer.knows_the_head else 1
+
     @contextmanager
     def scoring(self, adapter: str | None, *, gradients: bool) -> Iterator[None]:
         """Inside the block the scorer computes with this adapter. A backward pass belongs inside as well."""
@@ -62,7 +72,7 @@ def score(
     """Summed log-probabilities under an adapter, without gradients. Yields after each micro-batch how many are done."""
     logps = [0.0] * len(sequences)
     done = 0
-    for part in micro_batches(sequences, workbench.plan.micro_batch_tokens):
+    for part in micro_batches(sequences, workbench.micro_batch_tokens, packed=workbench.packed):
         row = row_of((sequences[each] for each in part), workbench.base.device)
         with workbench.scoring(adapter, gradients=False):
             values = workbench.scorer.logps(row).tolist()

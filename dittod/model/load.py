@@ -104,7 +104,7 @@ def load_base(
 def compute_dtype(device: torch.device) -> torch.dtype:
     """bf16 where the hardware multiplies it, else fp32: emulated bf16 ran 4 times slower than fp32 on AVX2."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
 

@@ -90,6 +90,8 @@ class LoraAdapters:
             tensors = load_file(path / WEIGHTS_FILE)
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"adapter {path.name} cannot be read", "roll back to an earlier version") from error
+        if config.use_dora or config.lora_bias:  # lowrank.py would leave that out without a word
+            raise ModelError(f"adapter {path.name} is not plain LoRA", "give one without DoRA and without biases")
         try:
             self._inject(name, config)
             self.load_state(name, tensors)

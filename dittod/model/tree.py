@@ -173,15 +173,15 @@ def attending_by_tree(model: Any) -> Iterator[None]:
 def checkpointing(model: Any) -> Iterator[None]:
     """Inside the block every decoder layer keeps only its input, and is computed anew in the backward pass."""
     layers: list[Any] = [each for each in model.modules() if isinstance(each, GradientCheckpointingLayer)]
-    for layer in layers:
-        layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-        layer.training = True  # of the layer itself, which checkpoints then; not of what it is made of
+    for (
+        layer
+    ) in layers:  # not by transformers' own switch: it works in training mode only, which drops out in some models
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
     try:
         yield
     finally:
         for layer in layers:
-            layer.gradient_checkpointing = layer.training = False
+            del layer.forward  # the class's shows again
 
 
 def attend(  # noqa: PLR0913  # transformers' interface

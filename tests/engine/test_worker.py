@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import weakref
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
-from fakes import finish
+from fakes import demonstration, finish, tiny_base
 
 from dittod.engine import worker
-from dittod.engine.protocol import AdapterRef, Progress, Updated
+from dittod.engine.protocol import AdapterRef, Progress, Update, Updated
+from dittod.engine.room import Room
 from dittod.engine.worker import tidied
+from dittod.learner.memory import Device
+from dittod.model.shape import read_shape
 from dittod.types import Verdict
 
 RESULT = Updated("u", AdapterRef("a", "/a"), Verdict(True, (), {}))
@@ -49,3 +55,35 @@ def test_an_update_that_is_left_is_left_to_its_core(given_back: list[str]) -> No
     next(work)
     work.close()
     assert ended == ["left"]
+
+
+def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exception's traceback holds on to the step's variables, and with them to all that was computed."""
+
+    class Large:
+        pass
+
+    still_held: list[bool] = []
+    held: list[weakref.ref[Large]] = []
+
+    def failing(*_: object) -> Generator[Progress, None, Updated]:
+        large = Large()
+        held.append(weakref.ref(large))
+        yield Progress("u", "dpo", 0, 1)
+        raise MemoryError
+
+    base = tiny_base(tmp_path)
+    output = io.BytesIO()
+    engine = worker.Worker(base, Room(read_shape(str(tmp_path)), Device("cpu", 4, 10**10, False), 10**10), output)
+    monkeypatch.setattr(worker, "update", failing)
+    monkeypatch.setattr(worker, "give_memory_back", lambda: still_held.append(held[0]() is not None))
+    learnt = (demonstration("Ask Bo", "Bo, lunch?"),)
+    engine._start_update(Update("u", str(tmp_path), str(tmp_path), "clean", 0, learnt, (), None))
+    for _ in range(2):
+        assert engine._update is not None
+        engine._learn(engine._update)
+    assert engine._update is None
+    assert still_held == [True, False]  # where the phase began, and at the end
+    assert b"MemoryError" in output.getvalue()

@@ -103,3 +103,13 @@ def test_forests_never_cut_a_pair_and_lose_nothing(drawn: list[tuple[str, int, i
 
 def _pairs(batch: Batch) -> list[tuple[TokenSequence, TokenSequence]]:
     return [(batch.sequences[c], batch.sequences[r]) for c, r in zip(batch.chosen, batch.rejected, strict=True)]
+
+
+def test_where_rows_cannot_be_packed_every_prompt_counts() -> None:
+    """Two completions of one token under a prompt of 3: packed 5 tokens, apart 8."""
+    made = [TokenSequence(str(n), (1, 2, 3), (n,)) for n in range(2)]
+    assert [row_tokens(made, packed=packed) for packed in (True, False)] == [5, 8]
+    assert [len(micro_batches(made, 7, packed=packed)) for packed in (True, False)] == [1, 2]
+    pairs = [online(sample("a", 0, 7))]  # tree a: prompt 2, completions 2 and 1: packed 5, apart 7
+    batch = collect(pairs, own("a"), {"a": 0.0})
+    assert [len(forests(batch, 6, packed=packed)[0]) for packed in (True, False)] == [1, 2]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fakes import demonstration, finish
 
-from dittod.engine.protocol import Update
+from dittod.engine.protocol import Sampling, Update
 from dittod.errors import ModelError, TooFewDemonstrations
 from dittod.learner import checkpoint, ditto, optimiser, pairs, training
 from dittod.learner.batch import TokenSequence
@@ -19,6 +19,8 @@ from dittod.learner.ditto import run
 from dittod.learner.supervised import batch_of_demonstrations
 from dittod.learner.task import POLICY, REFERENCE, prepare
 from dittod.learner.workbench import Workbench, encode, score
+from dittod.model.decode import Decoder
+from dittod.model.lora import LoraShape
 from dittod.types import Demonstration, Plan
 
 MakeWorkbench = Callable[..., Workbench]
@@ -417,9 +419,13 @@ def test_a_request_between_two_micro_steps_changes_nothing(
     finish(run(alone, make_update("alone")))
     busy = make_workbench()
     work = run(busy, make_update("busy"))
-    for _ in work:
-        with torch.no_grad(), busy.adapters.active(None):
-            busy.base.model(input_ids=torch.tensor([[1, 2, 3]]))
+    for step, _ in enumerate(work):
+        if step % 3 == 0:  # an adapter comes into memory, answers, and goes
+            busy.adapters.create("request", LoraShape(rank=4), seed=step)
+            decoder = Decoder(busy.base, busy.adapters, max_rows=1)
+            decoder.submit([1, 2, 3], Sampling(seed=0, max_tokens=2), adapter="request")
+            decoder.step()
+            busy.adapters.drop("request")
     assert equal(alone.adapters.state(POLICY), busy.adapters.state(POLICY))
 
 

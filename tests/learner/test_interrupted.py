@@ -142,7 +142,7 @@ def test_closing_writes_nothing_where_nothing_has_come_since_the_last_checkpoint
 def test_a_long_stage_is_saved_between_two_steps(
     make_workbench: MakeWorkbench, make_update: MakeUpdate, monkeypatch: pytest.MonkeyPatch, saved: list[Any]
 ) -> None:
-    """Every micro-step takes a second, of which a supervised step has two: every third second, after steps 2 and 3."""
+    """Every micro-step takes a second, of which a supervised step has two: after steps 2 and 4."""
     ticks = count()
     monkeypatch.setattr(training, "clock", lambda: float(next(ticks)))
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3.0)

@@ -16,7 +16,7 @@ Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
 def parameters(device: str = "cpu") -> list[torch.nn.Parameter]:
-    """Moments of the first are large enough for bitsandbytes to page (100,000), the last's too small for 8 bits."""
+    """Moments of the first are large enough for 8 bits, the last's too small for 8 bits."""
     generator = torch.Generator().manual_seed(0)
     sizes = ((400, 300), (100, 100), (10, 10))
     return [torch.nn.Parameter(torch.randn(size, generator=generator).to(device)) for size in sizes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from fakes import byte_tokenizer, make_tiny_model
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig
 
+from dittod.errors import ModelError
 from dittod.model import lora
 from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters, LoraShape
@@ -287,7 +289,8 @@ def test_a_4bit_base_gives_the_gradients_of_its_dequantised_weights(folder: Path
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
 def test_scoring_and_learning_compute_the_same_bits(folder: Path, quantisation: Any) -> None:
     """A policy that has not moved is as likely as its reference, which was scored without gradients."""
-    pytest.importorskip("bitsandbytes")
+    if quantisation == "nf4":
+        pytest.importorskip("bitsandbytes")
     base = load_base(str(folder), quantisation=quantisation, device="cpu")
     adapters = adapters_on(base)
     with adapters.active("policy"):
@@ -318,3 +321,14 @@ def test_a_kind_of_layer_that_we_do_not_know_keeps_the_forward_of_peft(folder: P
     adapters = adapters_on(base)
     assert "forward" not in vars(attention_of(base).q_proj)
     assert all(bool(each.any()) for each in gradients(base, adapters))
+
+
+def test_an_adapter_that_is_not_plain_lora_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Its magnitudes would be left out of every product."""
+    adapters = adapters_on(load_base(str(folder), device="cpu"))
+    adapters.save("policy", tmp_path / "kept")
+    settings = tmp_path / "kept" / "adapter_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "use_dora": True}))
+    with pytest.raises(ModelError, match="plain LoRA"):
+        adapters.load("other", tmp_path / "kept")
+    assert "other" not in adapters

@@ -19,6 +19,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -80,6 +82,14 @@ def gemma2() -> Any:
     return Gemma2ForCausalLM(config)
 
 
+def opt() -> Any:
+    """Drops out a tenth in training mode, which nothing here may switch on."""
+    config = OPTConfig(
+        vocab_size=90, hidden_size=32, ffn_dim=24, num_hidden_layers=3, num_attention_heads=4, word_embed_proj_dim=32
+    )
+    return OPTForCausalLM(config)
+
+
 class MaskOnly(LlamaForCausalLM):
     """Hands nothing on to its attention that it does not know: no row can be packed for it."""
 
@@ -102,11 +112,16 @@ def base_around(model: Any, tmp_path: Path) -> BaseModel:
     return replace(load_base(str(make_tiny_model(tmp_path / "tiny")), device="cpu"), model=model, dtype=torch.float64)
 
 
+def first_value_weight(base: BaseModel) -> torch.Tensor:
+    weights = base.model.named_parameters()
+    return next(value for name, value in weights if "layers.0.self_attn.v_proj.weight" in name).requires_grad_(True)
+
+
 def logps_and_gradient(
     base: BaseModel, scorer: CompletionScorer, sequences: Any, *, checkpointed: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the sequences in one row; the gradient is that of a weight of the first layer."""
-    weight = base.model.model.layers[0].self_attn.v_proj.weight.requires_grad_(True)
+    weight = first_value_weight(base)
     slopes = torch.arange(1.0, 1.0 + len(sequences), dtype=torch.float64).cos()
     with scorer.open(gradients=True, checkpointed=checkpointed):
         logps = scorer.logps(pack(sequences, torch.device("cpu")))
@@ -116,7 +131,7 @@ def logps_and_gradient(
 
 def one_by_one(base: BaseModel) -> tuple[torch.Tensor, torch.Tensor]:
     """The same by the model's own forward and log_softmax."""
-    weight = base.model.model.layers[0].self_attn.v_proj.weight.requires_grad_(True)
+    weight = first_value_weight(base)
     found = []
     for prompt, completion in SEQUENCES:
         logps = base.model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0].double().log_softmax(-1)
@@ -136,7 +151,7 @@ def assert_equal_but_for_float32(
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-@pytest.mark.parametrize("make", [llama, mistral, qwen2, qwen3, gemma2])
+@pytest.mark.parametrize("make", [llama, mistral, qwen2, qwen3, gemma2, opt])
 def test_a_packed_row_is_its_sequences(make: Callable[[], Any], checkpointed: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = base_around(make(), tmp_path)
@@ -183,7 +198,7 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
     scorer = CompletionScorer(base)
     logps_and_gradient(base, scorer, SEQUENCES, checkpointed=True)
     assert base.model.config._attn_implementation == "sdpa"
-    assert not any(module.training for module in base.model.modules())
+    assert not any(module.training or "forward" in vars(module) for module in base.model.modules())
     with pytest.raises(ZeroDivisionError), attending_by_tree(base.model):
         raise ZeroDivisionError
     assert base.model.config._attn_implementation == "sdpa"
