@@ -170,7 +170,8 @@ def lora_config() -> Any:
 
 
 def trl(job: Job) -> dict[str, Any]:
-    """DPOTrainer. `settings` are fields of DPOConfig; what is not given has TRL's default."""
+    """DPOTrainer. `settings` are fields of DPOConfig; what is not given has TRL's default, but for the size of a
+    micro-batch, which is the whole step."""
     scoring, watch = Watch(), Watch()
     rows = job.step().rows()
     with tempfile.TemporaryDirectory() as folder:

@@ -32,8 +32,8 @@ from dittod.engine.update import update
 from dittod.ingest.demonstrations import demonstrations_of
 from dittod.ingest.readers import read
 from dittod.ingest.select import Selection, select
+from dittod.learner.preset import CLEAN
 from dittod.learner.workbench import Workbench
-from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters
 from dittod.types import Verdict
@@ -68,8 +68,7 @@ class Engine:
 
     def workbench(self, command: Update) -> Workbench:
         """As the engine's process makes it."""
-        plan = self.room.for_update(self.base, command).plan
-        return Workbench(self.base, self.adapters, Decoder(self.base, self.adapters, max_rows=plan.sampling_rows), plan)
+        return self.room.workbench(self.base, self.adapters, command)
 
 
 def main() -> None:
@@ -85,8 +84,9 @@ def main() -> None:
         sys.exit(f"{DATA} is not there: this benchmark needs the Enron mails")
     overrides = {**(QUICK if given.quick else {}), **given.learner}
     people = _people(2 if given.quick else given.people)
-    base = load_base(given.model)
-    engine = Engine(base, LoraAdapters(base), Room.of(given.model, None))
+    room = Room.of(given.model, None)
+    base = load_base(given.model, quantisation=room.quantisation("auto", CLEAN))
+    engine = Engine(base, LoraAdapters(base), room)
     results = [_measure(engine, person, addresses, given.seed, overrides) for person, addresses in people]
     _show(results)
     print(json.dumps(_summary(results)))

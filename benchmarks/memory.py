@@ -26,7 +26,7 @@ from dittod.errors import SettingsError
 from dittod.learner.memory import Device
 from dittod.learner.plan import Need, make_plan, size
 from dittod.learner.preset import CLEAN
-from dittod.model.shape import ModelShape, read_shape
+from dittod.model.shape import ModelShape
 from dittod.types import Demonstration, demonstration_id
 
 SHAPES = (
@@ -55,9 +55,9 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from dittod.cli.plan import ask_for_device
+    from dittod.engine.room import read_shape, this_device
 
-    device = ask_for_device()
+    device = this_device()
     cases = [(shape, name) for shape in SHAPES[: 2 if quick else 3] for name in list(SHARES)[:: 2 if quick else 1]]
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,9 @@ def _budget(shape: ModelShape, device: Device, share: float) -> int:
 
 
 def _need() -> Need:
-    return Need(PROMPT_TOKENS + COMPLETION_TOKENS + 1, DEMONSTRATIONS * SAMPLES)
+    branches = 1 + CLEAN.pairs_per_demonstration
+    tree = PROMPT_TOKENS + branches * (COMPLETION_TOKENS + 1)
+    return Need(PROMPT_TOKENS + COMPLETION_TOKENS + 1, DEMONSTRATIONS * SAMPLES, tree)
 
 
 def quantise(job: dict[str, Any]) -> None:
@@ -110,14 +112,13 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     from dittod.engine.room import Room
     from dittod.engine.worker import give_memory_back, tidied
     from dittod.learner.ditto import run
-    from dittod.learner.workbench import Workbench
-    from dittod.model.decode import Decoder
+    from dittod.learner.preset import CLEAN
     from dittod.model.load import load_base
     from dittod.model.lora import LoraAdapters
 
     peaks = Peaks(torch.cuda if torch.cuda.is_available() else None)
     room = Room.of(job["model"], job["budget_bytes"])
-    base = load_base(job["model"], quantisation=room.at_start("auto").plan.quantisation, cache=_cache(job))
+    base = load_base(job["model"], quantisation=room.quantisation("auto", CLEAN), cache=_cache(job))
     give_memory_back()  # as the worker does
     with tempfile.TemporaryDirectory() as folder:
         places = (f"{folder}/run", f"{folder}/adapters")
@@ -125,8 +126,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         overrides = {**OVERRIDES, "dpo_steps": job["dpo_steps"]}
         update = Update("update", *places, "clean", 1, _demonstrations(base.tokenizer), (), None, overrides)
         planned = room.for_update(base, update)
-        adapters = LoraAdapters(base)
-        bench = Workbench(base, adapters, Decoder(base, adapters, max_rows=planned.plan.sampling_rows), planned.plan)
+        bench = room.workbench(base, LoraAdapters(base), update)
         peaks.note("loading")
         for progress in tidied(run(bench, update)):
             peaks.note(progress.phase)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,14 +23,17 @@ from dittod.paths import Home
 PREFIX = "DITTOD_"
 
 
+_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*([kmgt]?i?b?)\s*", re.IGNORECASE)
+
+
 def parse_bytes(given: object) -> int:
     """'6GiB' or '800MB' as a number of bytes. Raises ValueError with an example."""
-    try:
-        count = int(TypeAdapter(ByteSize).validate_python(given))
-    except ValidationError:
-        count = 0
+    known = isinstance(given, int) and not isinstance(given, bool)
+    if not known and not (isinstance(given, str) and _SIZE.fullmatch(given)):  # ByteSize takes 1,5GiB for one byte
+        raise ValueError("give a size such as 6GiB, 1.5GiB or 800MB")
+    count = int(TypeAdapter(ByteSize).validate_python(given))
     if count <= 0:
-        raise ValueError("give a size such as 6GiB or 800MB")
+        raise ValueError("give a size above 0, such as 6GiB or 800MB")
     return count
 
 

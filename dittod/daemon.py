@@ -43,6 +43,7 @@ class Daemon:
             home.logs / "engine.log",
             memory_budget=settings.memory_budget,
             cache=home.quantised,
+            method=(settings.preset, settings.learner),
         )
         self.folder = Folder(watched_folder(settings), store, settings.identities, settings.settle_seconds)
         self.runs = runs.Runs(home, store, settings, self.engine)

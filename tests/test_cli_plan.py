@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dittod.cli import main, plan
+from dittod.engine.room import read_shape
 from dittod.learner.memory import Device
 
 QWEN3_06B = {
@@ -29,7 +30,7 @@ def dittod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     """A command on a machine of 16 GB without a card; exit code, stdout, stderr."""
     monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(plan, "ask_for_device", lambda: Device("cpu", 2, 16 * 10**9, four_bits=True))
+    monkeypatch.setattr(plan, "ask", lambda model: (Device("cpu", 2, 16 * 10**9, four_bits=True), read_shape(model)))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["dittod", "plan", *arguments])

@@ -65,7 +65,8 @@ def test_a_list_that_is_no_json_is_an_error_with_an_example(home: Home, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [('"6GiB"', 6 * 2**30), ('"800MB"', 800_000_000), ("1500000000", 1_500_000_000)]
+    ("given", "expected"),
+    [('"6GiB"', 6 * 2**30), ('"800MB"', 800_000_000), ("1500000000", 1_500_000_000), ('"1.5 GiB"', 3 * 2**29)],
 )
 def test_a_memory_budget_is_given_with_its_unit_or_in_bytes(home: Home, given: str, expected: int) -> None:
     home.settings.write_text(f"memory_budget = {given}\n")
@@ -77,7 +78,7 @@ def test_without_one_the_memory_budget_is_left_to_the_machine(home: Home) -> Non
     assert (settings.memory_budget, settings.quantisation) == (None, "auto")
 
 
-@pytest.mark.parametrize("given", ["a lot", "-3GB", "0", "6 GiBi"])
+@pytest.mark.parametrize("given", ["a lot", "-3GB", "0", "6 GiBi", "1,5GiB", "6.5.5GiB", "6 GiB please", "true"])
 def test_a_memory_budget_that_is_no_size_is_an_error_with_an_example(
     home: Home, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:

@@ -47,7 +47,15 @@ LAYERS: dict[str, set[str]] = {
     | {"dittod.learner", "dittod.engine.answers", "dittod.engine.room", "dittod.engine.update"},
     "dittod.engine.__main__": {"dittod.engine.worker"},
     "dittod.cli": PARENT
-    | {"dittod.adapters", "dittod.runs", "dittod.daemon", "dittod.backend", "dittod.machine", "dittod.ingest.folder"}
+    | {
+        "dittod.adapters",
+        "dittod.runs",
+        "dittod.daemon",
+        "dittod.backend",
+        "dittod.engine.client",
+        "dittod.machine",
+        "dittod.ingest.folder",
+    }
     | SIZES
     | {"dittod_service"},
     "dittod_service": BOTTOM | {"dittod.serving", "dittod.engine.protocol"},

@@ -85,7 +85,11 @@ def _course(steps: Sequence[StepRow]) -> Iterator[tuple[str, ...]]:
         taken = [each for each in steps if each.phase == phase]
         first, last = taken[0].figures, taken[-1].figures
         for name in last:
-            yield phase, str(taken[-1].step), name, f"{first[name]:.4g}", f"{last[name]:.4g}"
+            yield phase, str(taken[-1].step), name, _number(first.get(name)), _number(last[name])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _alias(profile: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
 
 from dittod.cli.terminal import out, print_json, print_table
 from dittod.config import Settings, load_settings, parse_bytes
-from dittod.errors import EngineUnavailable, SettingsError
+from dittod.engine.client import OFFLINE
+from dittod.errors import EngineUnavailable, ModelError, SettingsError
 from dittod.learner.memory import Device
-from dittod.learner.plan import Planned, make_plan, size
+from dittod.learner.plan import BEFORE_TEXTS, Planned, make_plan, size
 from dittod.learner.preset import preset
-from dittod.model.shape import read_shape
+from dittod.model.shape import ModelShape
 from dittod.paths import home
 
 PROBE_SECONDS = 120.0  # importing torch from a slow disk
@@ -23,15 +25,15 @@ def show_plan(model: str | None, budget: str | None, *, as_json: bool) -> None:
     """Tables, or one document with the same. Raises SettingsError where nothing fits."""
     settings = load_settings(home())
     name = model or settings.base_model
-    shape = read_shape(name)
-    device = ask_for_device()
-    budget_bytes = _budget(budget) or settings.memory_budget or device.default_budget_bytes
+    wanted = _budget(budget) or settings.memory_budget
+    device, shape = ask(name)
     planned = make_plan(
         shape,
         device,
-        budget_bytes,
+        device.budget(wanted),
         preset(settings.preset, settings.learner),
         quantisation=None if settings.quantisation == "auto" else settings.quantisation,
+        need=BEFORE_TEXTS,
     )
     print_json(describe(name, device, planned)) if as_json else _show(name, device, planned, settings)
 
@@ -48,14 +50,20 @@ def describe(name: str, device: Device, planned: Planned) -> dict[str, object]:
     }
 
 
-def ask_for_device() -> Device:
-    """What the engine would compute on."""
-    command = [sys.executable, "-m", "dittod.engine.room"]
+def ask(model: str) -> tuple[Device, ModelShape]:
+    """What the engine would compute on, and the dimensions of what. Raises ModelError, EngineUnavailable."""
+    command = [sys.executable, "-m", "dittod.engine.room", model]
+    environment = {**os.environ, **OFFLINE}
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROBE_SECONDS)
+        ended = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=PROBE_SECONDS
+        )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise EngineUnavailable("torch could not be asked about this machine", f"run {' '.join(command)}") from error
-    return Device(**json.loads(ended.stdout))
+    found = json.loads(ended.stdout.splitlines()[-1])
+    if "error" in found:
+        raise ModelError(*found["error"])
+    return Device(**found["device"]), ModelShape(**found["shape"])
 
 
 def _budget(given: str | None) -> int | None:

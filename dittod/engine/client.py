@@ -6,6 +6,7 @@ Never imports torch. Knows the process and the pipe; knows nothing of profiles, 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from dittod.engine.protocol import (
@@ -61,9 +63,12 @@ class Engine:
         *,
         memory_budget: int | None = None,
         cache: Path | None = None,
+        method: tuple[str, Mapping[str, float]] = ("clean", MappingProxyType({})),
     ) -> None:
-        """`memory_budget` in bytes, None: by the machine; `cache`: a folder for quantised base models, None: none."""
+        """`memory_budget` in bytes, None: by the machine; `cache`: a folder for quantised base models, None: none;
+        `method`: preset and overrides of the updates to come, for which room is kept."""
         self._arguments = ["--base-model", base_model, "--quantisation", quantisation]
+        self._arguments += ["--preset", method[0], "--learner", json.dumps(dict(method[1]))]
         if memory_budget is not None:
             self._arguments += ["--memory-budget", str(memory_budget)]
         if cache is not None:

@@ -1,12 +1,14 @@
 """How much room there is: the machine as torch sees it, the budget, and what that leaves for one update.
 
-`python -m dittod.engine.room` prints the machine as JSON, for a parent that never imports torch. Knows devices, lengths
-of texts and presets; what to do with the room is for learner.plan.
+`python -m dittod.engine.room MODEL` prints the machine and the model's dimensions as JSON, for a parent that imports
+neither torch nor transformers. Knows devices, lengths of texts and presets; what to do with the room is for
+learner.plan.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -15,14 +17,21 @@ from typing import Literal
 
 import psutil
 import torch
+from transformers import AutoConfig
 
 from dittod.engine.protocol import Update
+from dittod.errors import DittodError, ModelError, SettingsError
 from dittod.learner.memory import Device
-from dittod.learner.plan import Need, Planned, make_plan
-from dittod.learner.preset import CLEAN, Preset, preset
+from dittod.learner.plan import BEFORE_TEXTS, Need, Planned, make_plan
+from dittod.learner.preset import Preset, preset
+from dittod.learner.workbench import Workbench
+from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, compute_dtype, encode_chat, encode_completion
-from dittod.model.shape import ModelShape, read_shape
+from dittod.model.lora import LoraAdapters
+from dittod.model.shape import ModelShape, config_path, shape_of
 from dittod.types import Message, Quantisation
+
+log = logging.getLogger("dittod.engine")
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups v2: bytes, or 'max'
 
@@ -31,32 +40,59 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups v2: byt
 class Room:
     """What does not change while the engine runs."""
 
-    shape: ModelShape
+    base_model: str
     device: Device
     budget_bytes: int
 
     @classmethod
     def of(cls, base_model: str, budget_bytes: int | None) -> Room:
-        """Of this machine, for a model that is not loaded yet. Raises ModelError."""
+        """Of this machine, for a model that is not loaded yet."""
         device = this_device()
-        return cls(read_shape(base_model), device, budget_bytes or device.default_budget_bytes)
+        return cls(base_model, device, device.budget(budget_bytes))
 
-    def at_start(self, quantisation: Literal["auto"] | Quantisation) -> Planned:
-        """For the default preset and texts of any length: it decides how the weights are loaded."""
-        forced = None if quantisation == "auto" else quantisation
-        return make_plan(self.shape, self.device, self.budget_bytes, CLEAN, quantisation=forced)
+    def quantisation(self, wanted: Literal["auto"] | Quantisation, numbers: Preset) -> Quantisation:
+        """How the weights are loaded. A budget without room for learning does not keep anybody from being served: each
+        update is refused then, with the reason."""
+        if wanted != "auto":
+            return wanted
+        try:
+            shape = read_shape(self.base_model)
+            return make_plan(shape, self.device, self.budget_bytes, numbers, need=BEFORE_TEXTS).plan.quantisation
+        except DittodError as error:
+            log.warning("learning with this base model cannot be planned: %s", error.title)
+            return "nf4" if self.device.four_bits and isinstance(error, SettingsError) else "none"
+
+    def workbench(self, base: BaseModel, adapters: LoraAdapters, update: Update) -> Workbench:
+        """With the weights as they were loaded, for the texts as they are. Raises SettingsError where nothing fits."""
+        plan = self.for_update(base, update).plan
+        return Workbench(base, adapters, Decoder(base, adapters, max_rows=plan.sampling_rows), plan)
 
     def for_update(self, base: BaseModel, update: Update) -> Planned:
-        """With the weights as they were loaded, for the texts as they are."""
+        """The plan of that, with its reasons."""
         numbers = preset(update.preset, update.overrides)
         return make_plan(
-            self.shape,
+            read_shape(self.base_model),
             self.device,
             self.budget_bytes,
             numbers,
             quantisation=base.quantisation,
             need=need_of(base, numbers, update),
         )
+
+
+def read_shape(name: str) -> ModelShape:
+    """The dimensions of a model given as the settings give it. Raises ModelError where they cannot be known."""
+    path = config_path(name)
+    try:
+        config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
+        return shape_of(config.get_text_config().to_dict())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the config.json of {name!r} cannot be read", "download the model again") from error
+    except KeyError as error:
+        raise ModelError(
+            f"the config.json of {name!r} does not say {error.args[0]}",
+            "choose a dense causal model such as Llama, Qwen, Mistral or Gemma",
+        ) from error
 
 
 def need_of(base: BaseModel, numbers: Preset, update: Update) -> Need:
@@ -92,5 +128,14 @@ def _machine_bytes() -> int:
     return total if limit == "max" else min(total, int(limit))
 
 
+def main() -> None:
+    """One line: device and shape, or the title and hint of what is wrong."""
+    try:
+        found: dict[str, object] = {"device": asdict(this_device()), "shape": asdict(read_shape(sys.argv[1]))}
+    except DittodError as error:
+        found = {"error": [error.title, error.hint]}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asdict(this_device())) + "\n")
+    main()

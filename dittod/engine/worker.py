@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import json
 import logging
 import os
 import queue
@@ -43,7 +44,7 @@ from dittod.engine.protocol import (
 from dittod.engine.room import Room
 from dittod.engine.update import update
 from dittod.errors import DittodError, RequestError, keep_texts_out_of_tracebacks, place_of
-from dittod.learner.ditto import Workbench
+from dittod.learner.preset import preset
 from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters
@@ -116,17 +117,12 @@ class Worker:
     def _start_update(self, command: Update) -> None:
         self._stop_update()
         try:
-            bench = self._workbench(command)
+            bench = self._room.workbench(self._base, self._adapters, command)
+            log.info("update %s: %s", command.id, bench.plan)
         except Exception as error:
             self._send(_failure(command.id, error))
             return
         self._update = _RunningUpdate(command, tidied(update(bench, command)))
-
-    def _workbench(self, command: Update) -> Workbench:
-        plan = self._room.for_update(self._base, command).plan
-        log.info("update %s: %s", command.id, plan)
-        decoder = Decoder(self._base, self._adapters, max_rows=plan.sampling_rows)
-        return Workbench(self._base, self._adapters, decoder, plan)
 
     def _stop_update(self) -> None:
         if self._update is not None:
@@ -233,6 +229,10 @@ def main() -> None:
     parser.add_argument("--base-model", required=True)
     parser.add_argument("--quantisation", choices=["auto", "none", "nf4"], default="auto")
     parser.add_argument("--memory-budget", type=int, help="bytes; by the machine, if it is not given")
+    parser.add_argument(
+        "--preset", default="clean", help="of the updates to come: it has a say in the memory they take"
+    )
+    parser.add_argument("--learner", type=json.loads, default={}, help="overrides of its numbers, as JSON")
     parser.add_argument("--cache", type=Path, help="a folder for quantised base models")
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -243,8 +243,8 @@ def main() -> None:
     reader.start()
     try:
         room = Room.of(given.base_model, given.memory_budget)
-        plan = room.at_start(given.quantisation).plan
-        base = load_base(given.base_model, quantisation=plan.quantisation, cache=given.cache)
+        quantisation = room.quantisation(given.quantisation, preset(given.preset, given.learner))
+        base = load_base(given.base_model, quantisation=quantisation, cache=given.cache)
         give_memory_back()  # what quantising took
     except DittodError as error:
         output.write(encode_event(Failed("", error.title, error.hint, 500)))

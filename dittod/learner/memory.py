@@ -3,11 +3,13 @@
     loading     libraries, the weights, and one of them as it is read
     forward     libraries, weights, adapters, what all layers keep for the backward pass, and the head's work
     backward    the same without the head, and the gradients of the layer at work
+    saving      libraries, weights, adapters, and copies of the policy, the reference and the optimiser's moments
     sampling    libraries, weights, adapters, keys and values of the rows, and what choosing a token takes
 
 The peak is the greatest of them, not their sum. Knows dimensions, bytes and the shape of the learner's work. Knows
-nothing of budgets, and counts neither answers to requests that come while learning, nor pages of the weights' file
-that the system takes back at will (the first start in four bits reads all of it).
+nothing of budgets, and counts neither answers to requests that come while learning, nor the few of the gate, which may
+be longer than samples, nor pages of the weights' file that the system takes back at will (the first start in four bits
+reads all of it). Its constants were measured on one thread.
 
 Letters: d width, f of the MLP, q and kv of queries and keys, r rank, e bytes of a computed value.
 """
@@ -23,7 +25,7 @@ from dittod.model.shape import ModelShape
 from dittod.types import Plan
 
 MB = 1_000_000
-Phase = Literal["loading", "forward", "backward", "sampling"]
+Phase = Literal["loading", "forward", "backward", "saving", "sampling"]
 
 # Of benchmarks/memory.py on Linux, torch 2.13, one thread, and the environment of engine/client.py; on CUDA estimated.
 LIBRARIES_BYTES = {"cpu": 470 * MB, "cuda": 700 * MB}  # with caches of compiled kernels, which fill in the first steps
@@ -46,9 +48,11 @@ class Device:
     memory_bytes: int  # all of the machine's, or of the graphics card's
     four_bits: bool  # whether bitsandbytes is there to quantise
 
-    @property
-    def default_budget_bytes(self) -> int:
-        """Half of a machine that has other work; four fifths of a card, which draws a screen at most."""
+    def budget(self, wanted_bytes: int | None) -> int:
+        """What is wanted, as far as it is there. By default, half of a machine that has other work, or four fifths of a
+        card, which draws a screen at most."""
+        if wanted_bytes is not None:
+            return min(wanted_bytes, self.memory_bytes)
         return self.memory_bytes // 2 if self.kind == "cpu" else self.memory_bytes * 4 // 5
 
 
@@ -58,8 +62,8 @@ class Terms:
 
     libraries: int  # the interpreter with torch and transformers; on CUDA its context, which no allocator counts
     weights: int
-    adapters: int = 0  # with gradients, moments and copies
-    kept: int = 0  # by all layers until the backward pass
+    adapters: int = 0  # with gradients and moments
+    kept: int = 0  # by all layers until the backward pass; in a checkpoint's copies
     layer: int = 0  # of the one layer at work
     head: int = 0  # hidden states at its door, their gradient, a tile of logits
     cache: int = 0  # keys and values
@@ -90,6 +94,7 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
         "loading": Terms(libraries, weights, layer=_largest_weight(shape, device)),
         "forward": Terms(libraries, weights, held, kept, head=head, slack=slack(kept, head)),
         "backward": Terms(libraries, weights, held, kept, layer, slack=slack(kept, layer) + holes),
+        "saving": Terms(libraries, weights, held, copy_bytes(shape, device, plan, preset), slack=slack()),
         "sampling": Terms(
             libraries,
             weights,
@@ -113,16 +118,32 @@ def weight_bytes(shape: ModelShape, device: Device, plan: Plan) -> int:
     return int(each * shape.linear_parameters) + device.compute_bytes * shape.embedding_parameters
 
 
-def adapter_bytes(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> int:
-    """Policy, reference and the served one, in fp32 and as they are multiplied; of the policy also the gradient and the
-    optimiser's moments; and a copy of policy, reference and moments while a checkpoint is written."""
+def adapter_parameters(shape: ModelShape, plan: Plan, preset: Preset) -> int:
+    """Of one adapter."""
     chosen = shape.linears
     if preset.targets != "all-linear":
         chosen = {name: sizes for name, sizes in chosen.items() if name in preset.targets}
-    parameters = plan.rank * shape.layers * sum(wide + high for wide, high in chosen.values())
-    in_fp32 = {"adamw": 2 * FP32, "rmsprop": FP32}[preset.optimiser]
-    moments = in_fp32 if plan.optimiser == "preset" else 2
-    return parameters * (3 * (FP32 + device.compute_bytes) + FP32 + moments)
+    return plan.rank * shape.layers * sum(wide + high for wide, high in chosen.values())
+
+
+def adapter_bytes(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> int:
+    """Policy, reference and the served one, in fp32 and as they are multiplied; of the policy also the gradient and the
+    optimiser's moments."""
+    each = 3 * (FP32 + device.compute_bytes) + FP32 + moment_bytes(plan, preset)
+    return adapter_parameters(shape, plan, preset) * each
+
+
+def copy_bytes(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> int:
+    """Policy, reference and moments as a checkpoint is written: copied, and as the bytes of files. On CUDA, that is no
+    memory of the card."""
+    if device.kind == "cuda":
+        return 0
+    return adapter_parameters(shape, plan, preset) * 2 * (2 * FP32 + moment_bytes(plan, preset))
+
+
+def moment_bytes(plan: Plan, preset: Preset) -> int:
+    """Of the optimiser, for each parameter."""
+    return {"adamw": 2 * FP32, "rmsprop": FP32}[preset.optimiser] if plan.optimiser == "preset" else 2
 
 
 def kept_per_token(shape: ModelShape, device: Device, rank: int) -> int:

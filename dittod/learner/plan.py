@@ -45,6 +45,9 @@ class Need:
     tree: int = WHOLE_TREE_TOKENS  # tokens of a prompt with its demonstration and the samples of a step
 
 
+BEFORE_TEXTS = Need(tokens=1024)  # by which weights are loaded: nearly all mails are shorter, and longer texts are cut
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan with what explains it."""
@@ -149,7 +152,7 @@ class _Planner:
             "quantisation": free if self.quantisation is None else "set so, or loaded so",
             "rank": f"that of the preset {self.preset.name}",
             "sequence_tokens": "the model's context" if whole_context else "no text here is longer, or hardly any mail",
-            "micro_batch_tokens": "holds whole trees; a request that comes while learning waits for one",
+            "micro_batch_tokens": "holds whole trees of mails; a request that comes while learning waits for one",
             "checkpointing": "what layers keep for the backward pass fits: a quarter less time",
             "sampling_rows": "all samples of an iteration, decoded together",
             "optimiser": f"{self.preset.optimiser} of the preset, with its moments in fp32",

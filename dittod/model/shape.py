@@ -1,4 +1,4 @@
-"""A model's dimensions, read from its config.json: no weights, no network, no torch.
+"""A model's dimensions, from its config.json: no weights, no network, no torch.
 
 Knows decoders of dense layers (attention with four projections, an MLP with three) as Llama, Qwen, Mistral and Gemma
 are; an MLP of two matrices is counted as three, so its weights come out larger than they are. Knows nothing of memory.
@@ -6,7 +6,6 @@ are; an MLP of two matrices is counted as three, so its weights come out larger 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,23 +53,9 @@ class ModelShape:
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
 
-def read_shape(name: str) -> ModelShape:
-    """The dimensions of a model given as the settings give it. Raises ModelError where they cannot be known."""
-    path = _config_path(name)
-    try:
-        return shape_of(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON", "download the model again") from error
-    except KeyError as error:
-        raise ModelError(
-            f"config.json of {name!r} does not say {error.args[0]}",
-            "choose a dense causal model such as Llama, Qwen, Mistral or Gemma",
-        ) from error
-
-
-def shape_of(config: Mapping[str, Any]) -> ModelShape:
-    """The dimensions in a parsed config.json. Raises KeyError for one that is missing, ModelError for experts."""
-    text: Mapping[str, Any] = config.get("text_config") or config  # models of text and pictures have it one deeper
+def shape_of(text: Mapping[str, Any]) -> ModelShape:
+    """The dimensions in a config as transformers fills it up. Raises KeyError for one that is missing, ModelError for
+    experts."""
     if experts := next((text[name] for name in EXPERTS if text.get(name)), 0):
         raise ModelError(f"the base model mixes {experts} experts", "choose a dense model: this one cannot be planned")
     heads = int(text["num_attention_heads"])
@@ -90,7 +75,8 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
     )
 
 
-def _config_path(name: str) -> Path:
+def config_path(name: str) -> Path:
+    """Where the config.json of a model lies that is given as the settings give it. Raises ModelError."""
     folder = starter_path() if name == "starter" else Path(name).expanduser()
     if folder.is_dir():
         found: object = folder / "config.json"

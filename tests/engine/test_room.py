@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +9,16 @@ import psutil
 import pytest
 from fakes import demonstration, tiny_base
 
+from dittod.cli.plan import ask
 from dittod.engine import room
 from dittod.engine.protocol import Update
-from dittod.engine.room import Room, need_of, this_device
-from dittod.errors import SettingsError
+from dittod.engine.room import Room, need_of, read_shape, this_device
+from dittod.errors import ModelError, SettingsError
 from dittod.learner.memory import Device
-from dittod.learner.plan import Need
-from dittod.learner.preset import CLEAN, preset
+from dittod.learner.plan import BEFORE_TEXTS, Need, make_plan
+from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import encode
-from dittod.model.shape import read_shape
+from dittod.model.lora import LoraAdapters
 
 GB = 10**9
 
@@ -58,17 +56,41 @@ def test_an_update_needs_its_longest_text_or_sample_and_all_its_samples(tmp_path
 
 def test_the_plan_of_an_update_keeps_the_weights_as_they_were_loaded(tmp_path: Path, update: Update) -> None:
     base = tiny_base(tmp_path / "model")
-    here = Room(read_shape(base.name), Device("cpu", 2, 4 * GB, four_bits=True), 2 * GB)
+    here = Room(base.name, Device("cpu", 2, 4 * GB, four_bits=True), 2 * GB)
     plan = here.for_update(replace(base, quantisation="nf4"), update).plan
     assert plan.quantisation == "nf4"
     assert here.for_update(base, update).plan.quantisation == "none"
     assert here.for_update(base, replace(update, preset="as_released")).plan.rank == 32
 
 
-def test_a_budget_that_is_too_small_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_a_budget_without_room_for_learning_refuses_updates_and_not_requests(tmp_path: Path, update: Update) -> None:
     base = tiny_base(tmp_path / "model")
+    small = Room(base.name, Device("cpu", 2, 4 * GB, four_bits=True), 100 * 10**6)
+    assert small.quantisation("auto", CLEAN) == "nf4"
+    assert small.quantisation("none", CLEAN) == "none"
     with pytest.raises(SettingsError, match="budget is 100 MB"):
-        Room.of(base.name, 100 * 10**6).at_start("auto")
+        small.workbench(base, LoraAdapters(base), update)
+
+
+@pytest.mark.parametrize("numbers", [preset("clean"), preset("clean", {"rank": 64}), preset("as_released")])
+def test_weights_are_loaded_as_dittod_plan_says(numbers: Preset) -> None:
+    """From the least budget that does for the starter to twice that, where learning fits with any weights."""
+    device, seen = Device("cpu", 2, 4 * GB, four_bits=True), set()
+    shape = read_shape("starter")
+    for budget in range(500 * 10**6, 1000 * 10**6, 10**7):
+        try:
+            expected = make_plan(shape, device, budget, numbers, need=BEFORE_TEXTS).plan.quantisation
+        except SettingsError:
+            continue
+        assert Room("starter", device, budget).quantisation("auto", numbers) == expected
+        seen.add(expected)
+    assert "none" in seen
+
+
+def test_no_budget_exceeds_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "this_device", lambda: Device("cpu", 2, 4 * GB, four_bits=True))
+    assert Room.of("starter", 64 * GB).budget_bytes == 4 * GB
+    assert Room.of("starter", GB).budget_bytes == GB
 
 
 def test_without_a_budget_it_is_half_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +112,7 @@ def test_a_container_has_no_more_than_its_limit(
 
 
 @pytest.mark.timeout(60)
-def test_a_parent_can_ask_for_the_device_as_json() -> None:
-    ended = subprocess.run([sys.executable, "-m", "dittod.engine.room"], capture_output=True, text=True, check=True)
-    assert Device(**json.loads(ended.stdout)) == this_device()
+def test_a_parent_asks_for_device_and_shape_in_a_child() -> None:
+    assert ask("starter") == (this_device(), read_shape("starter"))
+    with pytest.raises(ModelError, match="no model of that name"):
+        ask("org/not-here")

@@ -15,7 +15,6 @@ from dittod.engine.protocol import AdapterRef, Progress, Update, Updated
 from dittod.engine.room import Room
 from dittod.engine.worker import tidied
 from dittod.learner.memory import Device
-from dittod.model.shape import read_shape
 from dittod.types import Verdict
 
 RESULT = Updated("u", AdapterRef("a", "/a"), Verdict(True, (), {}))
@@ -76,7 +75,7 @@ def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
 
     base = tiny_base(tmp_path)
     output = io.BytesIO()
-    engine = worker.Worker(base, Room(read_shape(str(tmp_path)), Device("cpu", 4, 10**10, False), 10**10), output)
+    engine = worker.Worker(base, Room(str(tmp_path), Device("cpu", 4, 10**10, False), 10**10), output)
     monkeypatch.setattr(worker, "update", failing)
     monkeypatch.setattr(worker, "give_memory_back", lambda: still_held.append(held[0]() is not None))
     learnt = (demonstration("Ask Bo", "Bo, lunch?"),)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from fakes import tiny_base
 
+from dittod.engine.room import read_shape
 from dittod.errors import ModelError
-from dittod.model.shape import ModelShape, read_shape, shape_of
+from dittod.model.shape import ModelShape, shape_of
 
 QWEN3_06B = {
     "model_type": "qwen3",
@@ -101,8 +102,13 @@ def test_only_families_that_normalise_queries_count_those_norms() -> None:
     assert not shape_of(LLAMA32_1B).query_key_norms
 
 
-def test_a_model_of_text_and_pictures_has_its_text_half_counted() -> None:
-    assert shape_of({"model_type": "llava", "text_config": MISTRAL_7B}) == shape_of(MISTRAL_7B)
+def test_a_model_of_text_and_pictures_has_its_text_half_counted(tmp_path: Path) -> None:
+    """What its config.json leaves out, transformers fills in: Gemma 3 names no heads, and no vocabulary."""
+    sparse = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "model_type": "gemma3_text"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": sparse}))
+    shape = read_shape(str(tmp_path))
+    assert (shape.layers, shape.hidden, shape.tied, shape.query_key_norms) == (34, 2560, True, True)
+    assert shape.heads == 8 and shape.vocabulary > 262_000
 
 
 def test_experts_are_refused_by_number() -> None:
@@ -140,8 +146,8 @@ def test_a_downloaded_model_is_found_by_its_hub_id(tmp_path: Path, monkeypatch: 
     assert read_shape("org/small").layers == 28
 
 
-@pytest.mark.parametrize(("content", "complaint"), [("{", "JSON"), ('{"hidden_size": 8}', "num_attention_heads")])
-def test_a_config_that_cannot_be_used_says_what_is_wrong(tmp_path: Path, content: str, complaint: str) -> None:
+@pytest.mark.parametrize("content", ["{", '{"hidden_size": 8}'])
+def test_a_config_that_cannot_be_used_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(ModelError, match=complaint):
+    with pytest.raises(ModelError, match="cannot be read"):
         read_shape(str(tmp_path))
