@@ -54,7 +54,7 @@ mkdir -p "$out" && rm -f "$out/results.jsonl" "$out/errors.txt"
 
 # Libraries may be of other versions here than where warnings are errors.
 bounded 170 tests "$python" -m pytest -m gpu -W default tests/gpu tests/learner tests/model tests/engine
-benchmark 220 learner --quick --model 0.6B
+benchmark 190 learner --quick --model 0.6B
 benchmark 90 memory --quick
 benchmark 75 serving --requests 20
 
