@@ -10,13 +10,13 @@ import torch
 from fakes import demonstration, finish
 
 from dittod.engine.protocol import Update
+from dittod.engine.room import read_shape
 from dittod.engine.update import update
 from dittod.engine.worker import give_memory_back
 from dittod.learner.memory import LIBRARIES_BYTES, MB, Device
 from dittod.learner.plan import make_plan
 from dittod.learner.preset import preset
 from dittod.model.load import BaseModel
-from dittod.model.shape import read_shape
 from dittod.types import Plan
 
 from .benches import an_update, on_the_card, workbench
