@@ -74,6 +74,37 @@ def make_tiny_model(folder: Path, *, seed: int = 0, config: Any = None) -> Path:
     return folder
 
 
+def wide_config(**changes: Any) -> LlamaConfig:
+    """For `make_tiny_model`: every dimension a multiple of 64, as 4-bit blocks want it."""
+    plain: dict[str, Any] = {
+        "vocab_size": len(byte_tokenizer()),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 256,
+        "eos_token_id": 257,
+        "pad_token_id": 258,
+    }
+    return LlamaConfig(**{**plain, **changes})
+
+
+QWEN3_06B = {  # its config.json, as far as dimensions go
+    "model_type": "qwen3",
+    "head_dim": 128,
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 40960,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": True,
+    "vocab_size": 151936,
+}
+
+
 def tiny_base(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> BaseModel:
     """The tiny model, loaded by the product's own code and computed in `dtype` (float64 for exact gradients)."""
     from dataclasses import replace
@@ -81,6 +112,11 @@ def tiny_base(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32
     base = load_base(str(make_tiny_model(folder, seed=seed)), device="cpu")
     base.model.to(dtype)
     return replace(base, dtype=dtype)
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """The same tensors under the same names, bit for bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
 def finish(work: Generator[Step, None, Result]) -> tuple[list[Step], Result]:

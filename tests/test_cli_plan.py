@@ -6,23 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes import QWEN3_06B
 
 from dittod.cli import main, plan
 from dittod.engine.room import read_shape
 from dittod.learner.memory import Device
-
-QWEN3_06B = {
-    "model_type": "qwen3",
-    "head_dim": 128,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 40960,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 28,
-    "num_key_value_heads": 8,
-    "tie_word_embeddings": True,
-    "vocab_size": 151936,
-}
 
 
 @pytest.fixture

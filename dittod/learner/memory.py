@@ -29,7 +29,8 @@ Phase = Literal["loading", "forward", "backward", "saving", "sampling"]
 
 # Of benchmarks/memory.py on Linux, torch 2.13, one thread, and the environment of engine/client.py; on CUDA estimated.
 LIBRARIES_BYTES = {"cpu": 470 * MB, "cuda": 700 * MB}  # with caches of compiled kernels, which fill in the first steps
-SCRATCH_BYTES = {"cpu": 35 * MB, "cuda": 0}  # of multiplications, however small
+SCRATCH_BYTES = {"cpu": 60 * MB, "cuda": 0}  # of multiplications, however small
+FOUR_BIT_BYTES = {"cpu": 50 * MB, "cuda": 0}  # what sampling takes more from weights of four bits; unexplained
 FRAGMENTS = {"cpu": 0.13, "cuda": 0.1}  # of what comes and goes: holes that nothing fits into
 FRAGMENTS_ANEW = {"cpu": 0.22, "cuda": 0.0}  # the same of what is computed anew, in all layers, between what is kept
 NF4_BYTES = 0.516  # a weight: 4 bits, a scale of 8 bits for 64, one of 32 for 256 of those (arXiv:2305.14314)
@@ -87,6 +88,8 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
     row = row_tokens(plan) * kept_per_token(shape, device, plan.rank) * shape.layers
     holes = int(FRAGMENTS_ANEW[device.kind] * row) if plan.checkpointing else 0
 
+    four_bits = FOUR_BIT_BYTES[device.kind] if plan.quantisation == "nf4" else 0
+
     def slack(*passing: int) -> int:
         return SCRATCH_BYTES[device.kind] + int(FRAGMENTS[device.kind] * sum(passing))
 
@@ -102,7 +105,7 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
             layer=attention,
             cache=cache,
             logits=logits,
-            slack=slack(attention, cache, logits),
+            slack=slack(attention, cache, logits) + four_bits,
         ),
     }
 

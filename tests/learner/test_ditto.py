@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import demonstration, finish
+from fakes import demonstration, equal, finish
 
 from dittod.engine.protocol import Sampling, Update
 from dittod.errors import ModelError, TooFewDemonstrations
@@ -27,10 +27,6 @@ MakeWorkbench = Callable[..., Workbench]
 MakeUpdate = Callable[..., Update]
 Weights = Mapping[str, torch.Tensor]
 STAGES = ("supervised", "sampling", "dpo")
-
-
-def equal(left: Weights, right: Weights) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
 def test_the_stages_come_in_the_order_of_the_algorithm(make_workbench: MakeWorkbench, make_update: MakeUpdate) -> None:

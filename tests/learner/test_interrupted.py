@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import finish
+from fakes import equal, finish
 
 from dittod.engine.protocol import Progress, Update
 from dittod.learner import checkpoint, ditto, supervised, task, training
@@ -40,10 +40,6 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
 
     monkeypatch.setattr(training.checkpoint, "save", note)
     return written
-
-
-def equal(left: Weights, right: Weights) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
 def policy_and_reference(workbench: Workbench) -> list[Weights]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import finish
 
 from dittod.learner.batch import Batch, TokenSequence, collect, forests
 from dittod.learner.loss import LossWeights, ditto_loss
@@ -26,12 +27,8 @@ Result = TypeVar("Result")
 Gradient = list[torch.Tensor]
 
 
-def finish(work: Generator[Any, None, Result]) -> Result:
-    try:
-        while True:
-            next(work)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+def result_of(work: Generator[Any, None, Result]) -> Result:
+    return finish(work)[1]
 
 
 def with_two_adapters(workbench: Workbench) -> Workbench:
@@ -55,7 +52,7 @@ def a_step(workbench: Workbench, demonstrations: tuple[Demonstration, ...]) -> t
         for key in own
         for _ in range(3)
     ]
-    logps = finish(score(workbench, [each for _, each in sequences], "reference"))
+    logps = result_of(score(workbench, [each for _, each in sequences], "reference"))
     samples: dict[int, list[Sample]] = {0: [], 1: []}
     for (t, each), logp in zip(sequences, logps, strict=True):
         samples[t].append(
@@ -64,7 +61,7 @@ def a_step(workbench: Workbench, demonstrations: tuple[Demonstration, ...]) -> t
     completions = {key: each.completion_ids for key, each in own.items()}
     mix = {"online": 0.5, "replay": 0.25, "intermodel": 0.25}
     pairs = draw(samples, completions, 1, rng, mix, 12)  # type: ignore[arg-type]
-    reference = dict(zip(own, finish(score(workbench, list(own.values()), "reference")), strict=True))
+    reference = dict(zip(own, result_of(score(workbench, list(own.values()), "reference")), strict=True))
     return pairs, collect(pairs, own, reference)
 
 
@@ -135,7 +132,7 @@ def test_loss_and_gradient_are_those_of_every_pair_forwarded_alone(
     expected_loss = naive(workbench, demonstrations, pairs)
     expected = taken_gradient(workbench)
     workbench = planned(workbench, micro_batch_tokens, checkpointing)
-    logps = finish(backward_preferences(workbench, "policy", batch, weights))
+    logps = result_of(backward_preferences(workbench, "policy", batch, weights))
     ours = taken_gradient(workbench)
 
     reference = torch.tensor(batch.reference_logps, dtype=torch.float64)
@@ -170,7 +167,7 @@ def test_no_text_is_forwarded_twice(
 
     workbench.base.model.model.register_forward_hook(count, with_kwargs=True)
     weights = LossWeights(BETA, NLL, len(batch.chosen), len(batch.demonstrations))
-    finish(backward_preferences(workbench, "policy", batch, weights))
+    result_of(backward_preferences(workbench, "policy", batch, weights))
     prompts = {each.demonstration_id: len(each.prompt_ids) for each in batch.sequences}
     assert tokens == sum(prompts.values()) + sum(len(each.completion_ids) - 1 for each in batch.sequences)
 
@@ -181,7 +178,7 @@ def test_other_adapters_may_work_between_micro_batches(
     workbench = with_two_adapters(make_workbench(torch.float64))
     _, batch = a_step(workbench, demonstrations)
     weights = LossWeights(BETA, NLL, len(batch.chosen), len(batch.demonstrations))
-    finish(backward_preferences(planned(workbench, 30), "policy", batch, weights))
+    result_of(backward_preferences(planned(workbench, 30), "policy", batch, weights))
     undisturbed = taken_gradient(workbench)
     for _ in backward_preferences(planned(workbench, 30), "policy", batch, weights):
         with workbench.adapters.active("reference"), torch.no_grad():
@@ -194,9 +191,9 @@ def test_the_likelihood_gradient_does_not_depend_on_micro_batches(
 ) -> None:
     workbench = with_two_adapters(make_workbench(torch.float64))
     own = [encode(workbench.base, each) for each in demonstrations]
-    whole = finish(backward_likelihood(planned(workbench, 10_000), "policy", own))
+    whole = result_of(backward_likelihood(planned(workbench, 10_000), "policy", own))
     expected = taken_gradient(workbench)
-    parts = finish(backward_likelihood(planned(workbench, 1), "policy", own))
+    parts = result_of(backward_likelihood(planned(workbench, 1), "policy", own))
     assert parts == pytest.approx(whole)
     assert relative_error(taken_gradient(workbench), expected) < 1e-6
 

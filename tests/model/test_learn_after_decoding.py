@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import byte_tokenizer, make_tiny_model
-from transformers import LlamaConfig
+from fakes import make_tiny_model, wide_config
 
 from dittod.engine.protocol import Sampling
 from dittod.model import load
@@ -30,23 +29,6 @@ LAZY_ROPE = {  # the frequencies for texts beyond 32 tokens are computed when th
     "factor": 4.0,
     "original_max_position_embeddings": 32,
 }
-
-
-def wide_config(**changes: object) -> LlamaConfig:
-    """Every dimension a multiple of 64, as 4-bit blocks want it."""
-    return LlamaConfig(
-        vocab_size=len(byte_tokenizer()),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=256,
-        eos_token_id=257,
-        pad_token_id=258,
-        **changes,
-    )
 
 
 def learning(base: BaseModel) -> LoraAdapters:

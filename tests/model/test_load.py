@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from fakes import byte_tokenizer, make_tiny_model
-from transformers import LlamaConfig, PreTrainedModel
+from fakes import make_tiny_model, wide_config
+from transformers import PreTrainedModel
 
 from dittod.errors import ModelError
 from dittod.model import load
@@ -22,29 +22,13 @@ from dittod.model.load import BaseModel, compute_dtype, load_base
 
 CPU = torch.device("cpu")
 WEIGHTS = "model.safetensors"
-
-
-def wide_config(**changes: Any) -> LlamaConfig:
-    """Every dimension a multiple of 64, as 4-bit blocks want it; three tokens end an answer."""
-    return LlamaConfig(
-        vocab_size=len(byte_tokenizer()),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=256,
-        eos_token_id=[257, 258, 261],
-        pad_token_id=258,
-        **changes,
-    )
+STOPS = [257, 258, 261]  # three tokens end an answer
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     pytest.importorskip("bitsandbytes")
-    return make_tiny_model(tmp_path / "model", config=wide_config())
+    return make_tiny_model(tmp_path / "model", config=wide_config(eos_token_id=STOPS))
 
 
 @pytest.fixture
@@ -174,11 +158,11 @@ def test_what_a_killed_process_left_is_never_read_and_goes(folder: Path, cache: 
 def test_another_revision_takes_the_place_of_the_copy_and_another_model_does_not(
     folder: Path, cache: Path, tmp_path: Path, quantised: list[torch.Size]
 ) -> None:
-    other = make_tiny_model(tmp_path / "other", config=wide_config(), seed=1)
+    other = make_tiny_model(tmp_path / "other", config=wide_config(eos_token_id=STOPS), seed=1)
     load_4bit(other, cache)
     load_4bit(folder, cache)
     before = set(cache.iterdir())
-    make_tiny_model(folder, config=wide_config(), seed=2)
+    make_tiny_model(folder, config=wide_config(eos_token_id=STOPS), seed=2)
     changed = load_4bit(folder, cache)
     assert len(quantised) == 3 * 14
     assert len(before & set(cache.iterdir())) == 1
@@ -194,7 +178,7 @@ def test_a_local_model_that_changed_where_its_revision_does_not_look_is_read_ane
     """The revision is a hash over the beginnings of files."""
     monkeypatch.setattr(load, "_revision", lambda source, config: "the same")
     load_4bit(folder, cache)
-    make_tiny_model(folder, config=wide_config(), seed=2)
+    make_tiny_model(folder, config=wide_config(eos_token_id=STOPS), seed=2)
     assert same_model(load_4bit(folder, cache), load_4bit(folder, None))
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import byte_tokenizer, make_tiny_model
+from fakes import make_tiny_model, wide_config
 from torch.utils.checkpoint import checkpoint
-from transformers import LlamaConfig
 
 from dittod.errors import ModelError
 from dittod.model import lora
@@ -27,22 +26,8 @@ Tensors = list[torch.Tensor]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model with biases, every dimension a multiple of 64, as 4-bit blocks want it."""
-    config = LlamaConfig(
-        vocab_size=len(byte_tokenizer()),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=256,
-        eos_token_id=257,
-        pad_token_id=258,
-        attention_bias=True,
-        mlp_bias=True,
-    )
-    return make_tiny_model(tmp_path, config=config)
+    """A model with biases."""
+    return make_tiny_model(tmp_path, config=wide_config(attention_bias=True, mlp_bias=True))
 
 
 def base_in(folder: Path, dtype: torch.dtype) -> BaseModel:

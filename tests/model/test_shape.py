@@ -8,24 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import tiny_base
+from fakes import QWEN3_06B, tiny_base
 
 from dittod.engine.room import read_shape
 from dittod.errors import ModelError
 from dittod.model.shape import ModelShape, shape_of
 
-QWEN3_06B = {
-    "model_type": "qwen3",
-    "head_dim": 128,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 40960,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 28,
-    "num_key_value_heads": 8,
-    "tie_word_embeddings": True,
-    "vocab_size": 151936,
-}
 QWEN3_8B = QWEN3_06B | {
     "hidden_size": 4096,
     "intermediate_size": 12288,
