@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     watched_folder: Path | None = None  # its sub-folders are the profiles; None: `watched` in DITTOD_HOME, or ~/dittod
-    identities: tuple[str, ...] = ()  # the user's own addresses; empty: learnt from the From lines in the folder
+    identities: tuple[str, ...] = ()  # the user's own addresses and names; empty: learnt from the folder's From lines
+    secrets: tuple[str, ...] = ()  # words and numbers that are masked wherever they stand, besides what looks secret
+    improve_prompts: bool = True  # whether the base model may add to the prompts what the text says, when idle
     base_model: str = "starter"  # a folder, a hub id that was downloaded, or the embedded model
     memory_budget: Annotated[int, BeforeValidator(parse_bytes)] | None = (
         None  # bytes, or '6GiB'; None: see docs/settings.md

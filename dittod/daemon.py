@@ -14,19 +14,20 @@ import time
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from watchdog.observers.api import BaseObserver
 
 from dittod import machine, runs
 from dittod.config import Settings, watched_folder
 from dittod.engine.client import Engine
 from dittod.errors import DittodError, place_of
 from dittod.ingest.folder import Folder, OnRead
-from dittod.ingest.watch import start_watching
+from dittod.ingest.watch import Watch
 from dittod.paths import Home
+from dittod.prompting import Prompting
 from dittod.store import Store
 
 log = logging.getLogger("dittod")
 
+MANY_EVENTS = 1000  # at once: the system may have dropped others
 TICK_SECONDS = 0.2  # between two looks at events, runs and the engine
 
 
@@ -45,17 +46,20 @@ class Daemon:
             cache=home.quantised,
             method=(settings.preset, settings.learner),
         )
-        self.folder = Folder(watched_folder(settings), store, settings.identities, settings.settle_seconds)
+        self.folder = Folder(
+            watched_folder(settings), store, settings.identities, settings.settle_seconds, settings.secrets
+        )
         self.runs = runs.Runs(home, store, settings, self.engine)
+        self.prompting = Prompting(store, settings, self.engine)
         self._events: queue.Queue[Path] = queue.Queue()
         self._rescan_due = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._observer: BaseObserver | None = None  # None: the folder is not there now
+        self._watch = Watch(self.folder.root, self._events)
         self._noted_engine: dict[str, object] | None = None
         self._noted_reading: bool | None = None
 
-    def read_folder(self, on_read: OnRead = lambda done, of: None) -> None:
+    def read_folder(self, on_read: OnRead = lambda done, of, documents: None) -> None:
         """Bring the store up to date with the folder, waiting for files to settle. Before `start`, not beside it."""
         self.folder.prepare()
         self.folder.rescan(time.monotonic())
@@ -69,7 +73,6 @@ class Daemon:
         self.folder.prepare()
         self._note_reading(True)
         self._rescan_due.set()
-        self._watch()
         self._scheduler = BackgroundScheduler(logger=logging.getLogger("dittod.scheduler"))
         self._scheduler.add_job(self._rescan_due.set, "interval", seconds=self.settings.rescan_seconds)
         self._scheduler.add_job(self.consider, "interval", seconds=self.settings.consider_seconds)
@@ -83,11 +86,10 @@ class Daemon:
         """End the threads and the engine. An update goes on from its last checkpoint at the next start."""
         self._stopping.set()
         self._scheduler.shutdown(wait=False)
+        self.folder.close()
         for thread in self._threads:
             thread.join(timeout=5.0)
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=5.0)
+        self._watch.stop()
         self.engine.stop()
         self._note_engine()
         self._note_reading(False)
@@ -101,11 +103,6 @@ class Daemon:
                 run = runs.request(self.store, self.settings, profile)
                 log.info("update %s of profile %s", run.id, run.profile)
                 return
-
-    def _watch(self) -> None:
-        """Listen for events, as soon as there is a folder; until then a rescan looks for it."""
-        if self._observer is None and self.folder.root.is_dir():
-            self._observer = start_watching(self.folder.root, self._events)
 
     def _repeat(self, work: object) -> None:
         """A fault in one round is logged, and the next round tries again: the daemon goes on."""
@@ -124,10 +121,9 @@ class Daemon:
         """One round of the folder's thread."""
         paths = _drain(self._events, TICK_SECONDS)
         now = time.monotonic()
-        if self._rescan_due.is_set():
-            self._watch()
-            self.folder.rescan(now)
+        if self._watch.tend(now) or self._rescan_due.is_set() or len(paths) > MANY_EVENTS:
             self._rescan_due.clear()
+            self.folder.rescan(now)
         if paths:
             self.folder.notice(paths, now)
         read = self.folder.read_settled(time.monotonic())
@@ -138,6 +134,7 @@ class Daemon:
     def _move_along(self) -> None:
         """One round of the runs' thread."""
         self.runs.advance()
+        self.prompting.advance()
         if self.engine.stop_if_idle(self.settings.idle_unload_seconds):
             log.info("engine unused for %.0f s: its memory goes back to the system", self.settings.idle_unload_seconds)
         self._note_engine()

@@ -17,7 +17,7 @@ from dittod.config import Settings
 from dittod.engine.client import Engine
 from dittod.engine.protocol import AdapterRef, Event, Failed, Progress, Update, Updated
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
-from dittod.ingest.select import select
+from dittod.ingest.select import MOST_CONSIDERED, Selection, select
 from dittod.paths import Home
 from dittod.schedule import Limits, Signals, reason_to_wait
 from dittod.store import StepRow, Store
@@ -31,12 +31,7 @@ PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
 
 def request(store: Store, settings: Settings, profile: str) -> Run:
     """Ask for an update, or find the one that is open already. Raises TooFewDemonstrations."""
-    served = adapters.promoted(store, profile)
-    selection = select(
-        store.demonstrations(profile),
-        limit=settings.demonstrations,
-        seen_before=served.demonstration_ids if served else (),
-    )
+    selection = next_selection(store, settings, profile)
     if not selection.learn:
         raise TooFewDemonstrations(
             f"profile {profile!r} has no demonstration to learn from",
@@ -53,6 +48,16 @@ def request(store: Store, settings: Settings, profile: str) -> Run:
         held_out_ids=tuple(each.id for each in selection.held_out),
     )
     return store.request_run(run)
+
+
+def next_selection(store: Store, settings: Settings, profile: str) -> Selection:
+    """What an update of the profile would learn from and be judged by, if it were asked for now."""
+    served = adapters.promoted(store, profile)
+    return select(
+        store.demonstrations(profile, newest=MOST_CONSIDERED),
+        limit=settings.demonstrations,
+        seen_before=store.now_called(profile, served.demonstration_ids) if served else (),
+    )
 
 
 def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: bool, now: float) -> str | None:
@@ -124,7 +129,7 @@ class Runs:
         served = self._served(run.profile)
         directory = self._home.runs / run.id
         directory.mkdir(mode=0o700, exist_ok=True)
-        by_id = {each.id: each for each in self._store.demonstrations(run.profile)}
+        by_id = self._store.demonstrations_of(run.profile, (*run.demonstration_ids, *run.held_out_ids))
         return Update(
             id=run.id,
             directory=str(directory),
@@ -237,7 +242,10 @@ def sweep(home: Home, store: Store) -> None:
 
 
 def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:
-    """Raises TooFewDemonstrations when a text of the run was deleted meanwhile: it must not be learnt from."""
+    """Raises TooFewDemonstrations when a text of the run was deleted meanwhile: it must not be learnt from. So it is
+    with one whose prompt was edited or that was excluded."""
     if any(each not in by_id for each in ids):
-        raise TooFewDemonstrations("texts of this run were deleted since", "another update learns from what is left")
+        raise TooFewDemonstrations(
+            "texts of this run were deleted or changed since", "another update learns from what is left"
+        )
     return tuple(by_id[each] for each in ids)

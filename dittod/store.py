@@ -7,53 +7,27 @@ promotes. Deleted text is overwritten (`secure_delete`).
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from dittod.errors import DittodError, NotFound
-from dittod.types import Adapter, Demonstration, Run, RunState, Verdict
+from dittod.migrations import MIGRATIONS
+from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, Verdict, demonstration_id
 
-MIGRATIONS = (
-    """
-    CREATE TABLE files (
-        path TEXT PRIMARY KEY, profile TEXT NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-        state TEXT NOT NULL, reason TEXT NOT NULL, identities TEXT NOT NULL, senders TEXT NOT NULL,
-        read_at REAL NOT NULL
-    ) STRICT;
-    CREATE TABLE demonstrations (
-        profile TEXT NOT NULL, id TEXT NOT NULL, prompt TEXT NOT NULL, completion TEXT NOT NULL,
-        source TEXT NOT NULL, written_at REAL NOT NULL, added_at REAL NOT NULL, PRIMARY KEY (profile, id)
-    ) STRICT;
-    CREATE TABLE origins (
-        path TEXT NOT NULL, profile TEXT NOT NULL, demonstration_id TEXT NOT NULL,
-        PRIMARY KEY (path, profile, demonstration_id)
-    ) STRICT;
-    CREATE INDEX origins_of_demonstration ON origins (profile, demonstration_id);
-    CREATE TABLE runs (
-        id TEXT PRIMARY KEY, profile TEXT NOT NULL, state TEXT NOT NULL, seed INTEGER NOT NULL,
-        preset TEXT NOT NULL, requested_at REAL NOT NULL, finished_at REAL, demonstration_ids TEXT NOT NULL,
-        held_out_ids TEXT NOT NULL, adapter_id TEXT, error TEXT, progress TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE adapters (
-        id TEXT PRIMARY KEY, profile TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL, path TEXT NOT NULL,
-        run_id TEXT NOT NULL, base_model TEXT NOT NULL, base_revision TEXT NOT NULL, template_sha256 TEXT NOT NULL,
-        demonstration_ids TEXT NOT NULL, seed INTEGER NOT NULL, created_at REAL NOT NULL, promoted_at REAL,
-        verdict TEXT NOT NULL, UNIQUE (profile, number)
-    ) STRICT;
-    CREATE TABLE daemon (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    """,
-    """
-    CREATE TABLE steps (
-        place INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, phase TEXT NOT NULL,
-        step INTEGER NOT NULL, iteration INTEGER NOT NULL, figures TEXT NOT NULL, UNIQUE (run_id, phase, step)
-    ) STRICT;
-    """,
+_FIELDS = "id, prompt, completion, source, written_at, kind, prompt_by"  # of a Demonstration
+_OPEN_RUNS = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
+_ROWS = (
+    "SELECT *, (SELECT json_group_array(path) FROM origins WHERE origins.profile = demonstrations.profile"
+    " AND origins.key = demonstrations.key) AS files FROM demonstrations"
 )
+
+_PAGE_ROWS = 500  # held in memory at once
 
 FileState = Literal["read", "set_aside"]
 
@@ -71,6 +45,21 @@ class FileRow:
     identities: tuple[str, ...]  # the user's addresses it was read with: when they change, it is read again
     senders: Mapping[str, int]  # how many of its mails came from which address
     read_at: float
+    tails: Mapping[str, int] = field(default_factory=dict[str, int])  # how many mails end so: hashes of last lines
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
+    removed: Mapping[str, int] = field(default_factory=dict[str, int])  # lines that are not the user's, by reason
+
+
+@dataclass(frozen=True, slots=True)
+class DemonstrationRow:
+    """A demonstration with what became of it. `demonstration` has the prompt that counts now."""
+
+    profile: str
+    demonstration: Demonstration
+    template: str  # the prompt it began with
+    excluded: bool  # by the user: neither learnt from nor judged by
+    added_at: float
+    files: tuple[str, ...]  # where it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +77,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._dropped = False  # text, in the transaction that is open
         fresh = not path.exists()
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
@@ -116,8 +106,17 @@ class Store:
                 db.execute(f"PRAGMA user_version = {number}")
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written inside is one transaction: many small changes wait for the disk once."""
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if self._connection.in_transaction:  # the one that `together` opened, in this thread: it holds the lock
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -126,6 +125,9 @@ class Store:
                 if self._connection.in_transaction:  # a full disk ends it by itself
                     self._connection.execute("ROLLBACK")
                 raise
+            if self._dropped:
+                self._dropped = False
+                self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
@@ -137,26 +139,33 @@ class Store:
         """Every file that was looked at, by path."""
         return {row["path"]: _file(row) for row in self._rows("SELECT * FROM files ORDER BY path")}
 
-    def record_file(self, file: FileRow, demonstrations: Iterable[Demonstration]) -> int:
-        """What a file holds now replaces what it held before. Returns how many demonstrations are new."""
+    def add_demonstrations(
+        self, path: str, profile: str, demonstrations: Iterable[Demonstration], reading: float
+    ) -> int:
+        """A part of what a file holds, while it is being read: `reading` is when that began (POSIX seconds). Returns
+        how many are new. Until `record_file`, the file counts as one that was not read."""
         with self._transaction() as db:
-            before = _drop_origins(db, file.path)
-            new = 0
+            values = {"path": path, "profile": profile, "reading": reading}
+            db.execute(
+                "INSERT OR IGNORE INTO files (path, profile, size_bytes, mtime_ns, state, reason, identities, senders,"
+                " read_at) VALUES (:path, :profile, -1, 0, 'read', 'is being read', '[]', '{}', :reading)",
+                values,
+            )
+            return sum(_add(db, each, values) for each in demonstrations)
+
+    def record_file(self, file: FileRow, demonstrations: Iterable[Demonstration] = ()) -> int:
+        """The file has been read, and these are the rest of what it holds: what an earlier reading found and this one
+        did not is gone. `file.read_at` is when reading began. Returns how many of the rest are new."""
+        with self._transaction() as db:
+            values = {"path": file.path, "profile": file.profile, "reading": file.read_at}
+            new = sum(_add(db, each, values) for each in demonstrations)
             db.execute(
                 "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
-                " :identities, :senders, :read_at)",
+                " :identities, :senders, :read_at, :tails, :masked, :removed)",
                 _json_row(asdict(file)),
             )
-            for each in demonstrations:
-                row = {**asdict(each), "profile": file.profile, "path": file.path, "added_at": file.read_at}
-                new += db.execute(
-                    "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :id, :prompt, :completion, :source,"
-                    " :written_at, :added_at)",
-                    row,
-                ).rowcount
-                db.execute("INSERT OR IGNORE INTO origins VALUES (:path, :profile, :id)", row)
-            dropped = _drop_orphans(db, before)
-        self._overwrite(dropped)
+            dropped = _drop_orphans(db, _drop_origins(db, file.path, but=file.read_at))
+            self._overwrite(dropped)
         return new
 
     def forget_file(self, path: str) -> int:
@@ -164,40 +173,137 @@ class Store:
         with self._transaction() as db:
             db.execute("DELETE FROM files WHERE path = ?", (path,))
             dropped = _drop_orphans(db, _drop_origins(db, path))
-        self._overwrite(dropped)
+            self._overwrite(dropped)
         return dropped
 
     def _overwrite(self, dropped: int) -> None:
         """Empty the write-ahead log after text was dropped: it holds pages as they were before."""
-        if dropped:
-            self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._dropped = self._dropped or bool(dropped)
 
-    def demonstrations(self, profile: str) -> list[Demonstration]:
-        """Those of a profile, oldest first."""
+    def demonstrations(self, profile: str, *, newest: int | None = None) -> list[Demonstration]:
+        """Those of a profile that the user has not excluded, oldest first; `newest`: only so many of the latest."""
         rows = self._rows(
-            "SELECT id, prompt, completion, source, written_at FROM demonstrations WHERE profile = ?"
-            " ORDER BY written_at, id",
+            f"SELECT {_FIELDS} FROM demonstrations WHERE profile = ? AND NOT excluded"
+            " ORDER BY written_at DESC, id DESC LIMIT ?",
             profile,
+            -1 if newest is None else newest,
         )
-        return [Demonstration(**row) for row in rows]
+        return [Demonstration(**row) for row in reversed(rows)]
+
+    def demonstrations_of(self, profile: str, ids: Iterable[str]) -> dict[str, Demonstration]:
+        """By id, those of them that are there and not excluded."""
+        rows = self._rows(
+            f"SELECT {_FIELDS} FROM demonstrations WHERE profile = ? AND NOT excluded"
+            " AND id IN (SELECT value FROM json_each(?))",
+            profile,
+            json.dumps(list(ids)),
+        )
+        return {row["id"]: Demonstration(**row) for row in rows}
+
+    def now_called(self, profile: str, ids: Iterable[str]) -> set[str]:
+        """These ids, and those that demonstrations of these ids have by now: an edited prompt makes another id."""
+        rows = self._rows(
+            "SELECT demonstrations.id FROM former_ids JOIN demonstrations USING (profile, key)"
+            " WHERE profile = ? AND former_ids.id IN (SELECT value FROM json_each(?))",
+            profile,
+            json.dumps(given := list(ids)),
+        )
+        return {*given, *(row["id"] for row in rows)}
 
     def count_demonstrations(self, profile: str, *, since: float = 0.0) -> int:
         """How many a profile has that came in after this time (POSIX seconds)."""
-        query = "SELECT count(*) FROM demonstrations WHERE profile = ? AND added_at > ?"
+        query = "SELECT count(*) FROM demonstrations WHERE profile = ? AND added_at > ? AND NOT excluded"
         return int(self._rows(query, profile, since)[0][0])
 
-    def demonstration(self, id_prefix: str) -> tuple[str, Demonstration]:
-        """The profile and demonstration whose id begins so. Raises NotFound if none or several do."""
-        rows = self._rows(
-            "SELECT min(profile) AS profile, id, prompt, completion, source, written_at FROM demonstrations"
-            " WHERE substr(id, 1, ?) = ? GROUP BY id",
-            len(id_prefix),
-            id_prefix,
-        )
+    def demonstration_rows(self, profile: str) -> Iterator[DemonstrationRow]:
+        """Every one of a profile, excluded ones too, oldest first. Held in pages: there may be many."""
+        query = f"{_ROWS} WHERE profile = ? AND (written_at, key) > (?, ?) ORDER BY written_at, key LIMIT {_PAGE_ROWS}"
+        after = (-math.inf, "")
+        while rows := self._rows(query, profile, *after):
+            yield from map(_demonstration_row, rows)
+            after = (rows[-1]["written_at"], rows[-1]["key"])
+
+    def demonstration(self, id_prefix: str) -> DemonstrationRow:
+        """The one whose id begins so. Raises NotFound if none or several do."""
+        rows = self._rows(f"{_ROWS} WHERE substr(id, 1, ?) = ? LIMIT 2", len(id_prefix), id_prefix)
         if len(rows) != 1:
-            raise NotFound(f"{len(rows)} demonstrations begin with {id_prefix!r}", "list them with: dittod demos list")
-        values = dict(rows[0])
-        return values.pop("profile"), Demonstration(**values)
+            raise NotFound(
+                f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {id_prefix!r}",
+                "list them with: dittod demos list",
+            )
+        return _demonstration_row(rows[0])
+
+    def untried_prompts(self, profile: str, base_model: str) -> set[str]:
+        """Ids of the demonstrations whose prompt is the template's and that this model has not tried to improve."""
+        query = "SELECT id FROM demonstrations WHERE profile = ? AND prompt_by = 'template' AND tried_by != ?"
+        return {row["id"] for row in self._rows(query, profile, base_model)}
+
+    def note_tried(self, profile: str, demonstration_id: str, base_model: str) -> None:
+        """This model has tried the prompt, and the template's stays."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE demonstrations SET tried_by = ? WHERE profile = ? AND id = ?",
+                (base_model, profile, demonstration_id),
+            )
+
+    def set_prompt(self, profile: str, id: str, prompt: str, prompt_by: PromptSource) -> str:
+        """Another prompt for a completion. Returns the pair's new id: it is a hash of both. Raises NotFound.
+
+        While an update is open, only the user may: what it learns from was chosen with the prompts as they are."""
+        with self._transaction() as db:
+            if prompt_by == "model" and db.execute(_OPEN_RUNS, (profile,)).fetchone():
+                return id
+            row = db.execute("SELECT * FROM demonstrations WHERE profile = ? AND id = ?", (profile, id)).fetchone()
+            if row is None:
+                raise NotFound(f"there is no demonstration {id} any more", "list them with: dittod demos list")
+            new = demonstration_id(prompt, row["completion"])
+            if (
+                new != id
+                and db.execute("SELECT 1 FROM demonstrations WHERE profile = ? AND id = ?", (profile, new)).fetchone()
+            ):
+                raise DittodError(f"demonstration {new[:8]} has this prompt and completion already", "exclude one")
+            db.execute(
+                "UPDATE demonstrations SET id = ?, prompt = ?, prompt_by = ? WHERE profile = ? AND key = ?",
+                (new, prompt, prompt_by, profile, row["key"]),
+            )
+            _note_former_id(db, row)
+            self._overwrite(new != id)
+        return new
+
+    def exclude(self, profile: str, demonstration_id: str, *, excluded: bool) -> None:
+        """Whether updates leave it aside."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE demonstrations SET excluded = ? WHERE profile = ? AND id = ?",
+                (int(excluded), profile, demonstration_id),
+            )
+
+    def rewrite(self, profile: str, id: str, completion: str) -> None:
+        """Another completion in place of what was read: more of it turned out not to be the user's. Where the pair is
+        there already, it stands for both."""
+        with self._transaction() as db:
+            row = db.execute("SELECT * FROM demonstrations WHERE profile = ? AND id = ?", (profile, id)).fetchone()
+            if row is None:
+                return
+            values = {
+                "profile": profile,
+                "old": row["key"],
+                "completion": completion,
+                "key": demonstration_id(row["template"], completion),
+                "id": demonstration_id(row["prompt"], completion),
+            }
+            _note_former_id(db, row)
+            for table in ("origins", "former_ids"):
+                db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", values)
+            db.execute(
+                "UPDATE OR IGNORE demonstrations SET key = :key, id = :id, completion = :completion"
+                " WHERE profile = :profile AND key = :old",
+                values,
+            )
+            db.execute(
+                "DELETE FROM demonstrations WHERE profile = :profile AND key = :old AND :old IS NOT :key", values
+            )
+            self._overwrite(1)
 
     def profiles(self) -> list[str]:
         """Every profile that has files, runs or adapters."""
@@ -212,8 +318,7 @@ class Store:
     def request_run(self, run: Run) -> Run:
         """Enter a new run, unless one of the profile is open already: then that one is returned."""
         with self._transaction() as db:
-            query = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
-            if open_run := db.execute(query, (run.profile,)).fetchone():
+            if open_run := db.execute(_OPEN_RUNS, (run.profile,)).fetchone():
                 return _run(open_run)
             db.execute(
                 "INSERT INTO runs VALUES (:id, :profile, :state, :seed, :preset, :requested_at, :finished_at,"
@@ -324,21 +429,57 @@ class Store:
         return dict(json.loads(rows[0]["value"])) if rows else {}
 
 
-def _drop_origins(db: sqlite3.Connection, path: str) -> list[tuple[str, str]]:
-    """The file vouches for nothing any more. Returns what it vouched for: profile and demonstration id."""
-    rows = db.execute("DELETE FROM origins WHERE path = ? RETURNING profile, demonstration_id", (path,)).fetchall()
-    return [(row["profile"], row["demonstration_id"]) for row in rows]
+def _add(db: sqlite3.Connection, demonstration: Demonstration, values: Mapping[str, Any]) -> int:
+    """1 when it is new; one that is there keeps the prompt that it has by now."""
+    row = {**asdict(demonstration), **values}
+    new = db.execute(
+        "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :id, :id, :prompt, :completion, :source, :written_at,"
+        " :reading, :kind, :prompt_by, :prompt, '', 0)",
+        row,
+    ).rowcount
+    db.execute("INSERT OR REPLACE INTO origins VALUES (:path, :profile, :id, :reading)", row)
+    return new
+
+
+def _drop_origins(db: sqlite3.Connection, path: str, but: float = math.inf) -> list[tuple[str, str]]:
+    """The file vouches for nothing that another reading (POSIX seconds) found. Returns profile and key of each."""
+    rows = db.execute(
+        "DELETE FROM origins WHERE path = ? AND reading != ? RETURNING profile, key", (path, but)
+    ).fetchall()
+    return [(row["profile"], row["key"]) for row in rows]
 
 
 def _drop_orphans(db: sqlite3.Connection, candidates: list[tuple[str, str]]) -> int:
     """Those of them that no file vouches for go. Returns how many."""
-    return sum(
+    dropped = sum(
         db.execute(
-            "DELETE FROM demonstrations WHERE profile = :profile AND id = :id AND NOT EXISTS"
-            " (SELECT 1 FROM origins WHERE profile = :profile AND demonstration_id = :id)",
-            {"profile": profile, "id": demonstration_id},
+            "DELETE FROM demonstrations WHERE profile = :profile AND key = :key AND NOT EXISTS"
+            " (SELECT 1 FROM origins WHERE profile = :profile AND key = :key)",
+            {"profile": profile, "key": key},
         ).rowcount
-        for profile, demonstration_id in candidates
+        for profile, key in candidates
+    )
+    if dropped:
+        db.execute(
+            "DELETE FROM former_ids WHERE NOT EXISTS (SELECT 1 FROM demonstrations"
+            " WHERE profile = former_ids.profile AND key = former_ids.key)"
+        )
+    return dropped
+
+
+def _note_former_id(db: sqlite3.Connection, row: sqlite3.Row) -> None:
+    db.execute("INSERT OR REPLACE INTO former_ids VALUES (:profile, :id, :key)", dict(row))
+
+
+def _demonstration_row(row: sqlite3.Row) -> DemonstrationRow:
+    names = {each.name for each in fields(Demonstration)}
+    return DemonstrationRow(
+        profile=row["profile"],
+        demonstration=Demonstration(**{name: row[name] for name in names}),
+        template=row["template"],
+        excluded=bool(row["excluded"]),
+        added_at=row["added_at"],
+        files=tuple(json.loads(row["files"])),
     )
 
 
@@ -353,7 +494,7 @@ def _json_row(values: Mapping[str, Any]) -> dict[str, Any]:
 def _file(row: sqlite3.Row) -> FileRow:
     values = dict(row)
     values["identities"] = tuple(json.loads(values["identities"]))
-    values["senders"] = json.loads(values["senders"])
+    values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed")}
     return FileRow(**values)
 
 

@@ -15,6 +15,8 @@ PairKind = Literal["online", "replay", "intermodel"]
 AdapterState = Literal["candidate", "promoted", "retired"]
 RunState = Literal["requested", "running", "done", "failed"]
 Quantisation = Literal["none", "nf4"]
+DemonstrationKind = Literal["reply", "mail", "text", "pair"]
+PromptSource = Literal["template", "model", "user", "file"]
 OptimiserChoice = Literal["preset", "adamw_8bit"]
 FinishReason = Literal["stop", "length"]
 
@@ -31,15 +33,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One mail or one text, as a reader found it: nothing cut yet. An mbox holds many."""
+    """One mail, text or pair, as a reader found it: nothing cut yet. An mbox holds many."""
 
-    kind: Literal["mail", "text"]
-    text: str  # the body as plain text, '\n' line ends
+    kind: Literal["mail", "text", "pair"]  # pair: the file itself says what was asked
+    text: str  # the body as plain text, '\n' line ends; of a pair: the completion
     sha256: str  # of the bytes this document was read from
     sender: str = ""  # 'Name <address>' as in the From header; empty when not a mail
     recipients: tuple[str, ...] = ()  # To and Cc, 'Name <address>' each
     subject: str = ""
     title: str = ""  # of a text: its heading, or the file's name without suffix
+    outline: tuple[str, ...] = ()  # of a text: its headings in order
+    prompt: str = ""  # of a pair: what was asked
     is_reply: bool = False  # In-Reply-To or References is set, or the subject starts with Re:
     is_automatic: bool = False  # Auto-Submitted, list, bulk or calendar mail: nobody wrote it by hand
     written_at: float = 0.0  # POSIX seconds; the Date header, else the file's modification time
@@ -54,6 +58,8 @@ class Demonstration:
     completion: str
     source: str  # sha256 of the Document it was cut from
     written_at: float  # POSIX seconds
+    kind: DemonstrationKind = "text"
+    prompt_by: PromptSource = "template"  # who wrote the prompt: file, when the user's file says what was asked
 
 
 def demonstration_id(prompt: str, completion: str) -> str:

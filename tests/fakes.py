@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dittod.engine.protocol import Ready, Update
+from dittod.engine.protocol import Improve, Ready, Update
 from dittod.model.load import BaseModel, load_base
 from dittod.types import Demonstration, demonstration_id
 
@@ -144,7 +144,9 @@ class FakeEngine:
         self.ready: Ready | None = Ready("starter", "revision", "template", 512, 1)
         self.state = "ready"
         self.busy = False
-        self.updates: list[Update] = []
+        self.last_used = -1e9  # long ago
+        self.updates: list[Any] = []  # and what else it was sent
+        self.cancelled: list[str] = []
         self.refusal: Exception | None = None
         self._listener: Any = None
 
@@ -155,13 +157,17 @@ class FakeEngine:
         assert self.ready is not None
         return self.ready
 
-    def submit(self, command: Update, listener: Any) -> None:
+    def submit(self, command: Update | Improve, listener: Any) -> None:
         """Remember it."""
         self.updates.append(command)
         self._listener = listener
 
+    def cancel(self, request_id: str) -> None:
+        """Remember that too."""
+        self.cancelled.append(request_id)
+
     def say(self, event: object) -> None:
-        """What the engine says about the latest update."""
+        """What the engine says about the latest of them."""
         self._listener(event)
 
 

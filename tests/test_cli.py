@@ -133,7 +133,7 @@ def test_adapters_are_listed_shown_promoted_and_rolled_back(filled: Home, dittod
     [
         (("adapters", "show", "nobody@7"), "0 adapters answer to 'nobody@7'", "adapters list"),
         (("adapters", "rollback"), "serves base already", "nothing to roll back"),
-        (("demos", "show", "ffff"), "0 demonstrations begin with 'ffff'", "demos list"),
+        (("demos", "show", "ffff"), "no demonstration begins with 'ffff'", "demos list"),
     ],
 )
 def test_errors_go_to_stderr_with_a_hint(home: Home, dittod, arguments: tuple[str, ...], error: str, hint: str) -> None:

@@ -20,7 +20,8 @@ LAYERS: dict[str, set[str]] = {
     "dittod.starter": set(),
     "dittod.paths": BOTTOM,
     "dittod.config": BOTTOM | {"dittod.paths"},
-    "dittod.store": BOTTOM,
+    "dittod.migrations": set(),
+    "dittod.store": BOTTOM | {"dittod.migrations"},
     "dittod.engine": set(),
     "dittod.engine.protocol": BOTTOM,
     "dittod.serving": BOTTOM | {"dittod.engine.protocol"},
@@ -31,7 +32,9 @@ LAYERS: dict[str, set[str]] = {
     "dittod.ingest.folder": PARENT | {"dittod.ingest"},
     "dittod.engine.client": BOTTOM | {"dittod.engine.protocol"},
     "dittod.runs": PARENT | {"dittod.adapters", "dittod.schedule", "dittod.ingest.select", "dittod.engine.client"},
-    "dittod.daemon": PARENT | {"dittod.runs", "dittod.machine", "dittod.ingest", "dittod.engine.client"},
+    "dittod.prompting": PARENT | {"dittod.adapters", "dittod.machine", "dittod.runs", "dittod.engine.client"},
+    "dittod.daemon": PARENT
+    | {"dittod.runs", "dittod.prompting", "dittod.machine", "dittod.ingest", "dittod.engine.client"},
     "dittod.backend": PARENT | {"dittod.adapters", "dittod.serving", "dittod.engine.client"},
     "dittod.model": MODEL,
     "dittod.model.shape": BOTTOM | {"dittod.starter"},
@@ -42,9 +45,16 @@ LAYERS: dict[str, set[str]] = {
     "dittod.judge": MODEL | {"dittod.learner"},
     "dittod.engine.answers": MODEL,
     "dittod.engine.update": MODEL | {"dittod.learner", "dittod.judge"},
-    "dittod.engine.room": MODEL | {"dittod.learner"},
+    "dittod.engine.improve": MODEL | {"dittod.learner", "dittod.judge", "dittod.ingest.secrets"},
+    "dittod.engine.room": MODEL | {"dittod.learner", "dittod.engine.improve"},
     "dittod.engine.worker": MODEL
-    | {"dittod.learner", "dittod.engine.answers", "dittod.engine.room", "dittod.engine.update"},
+    | {
+        "dittod.learner",
+        "dittod.engine.answers",
+        "dittod.engine.improve",
+        "dittod.engine.room",
+        "dittod.engine.update",
+    },
     "dittod.engine.__main__": {"dittod.engine.worker"},
     "dittod.cli": PARENT
     | {
@@ -54,7 +64,7 @@ LAYERS: dict[str, set[str]] = {
         "dittod.backend",
         "dittod.engine.client",
         "dittod.machine",
-        "dittod.ingest.folder",
+        "dittod.ingest",
     }
     | SIZES
     | {"dittod_service"},

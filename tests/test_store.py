@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dittod import adapters
 from dittod.errors import DittodError, NotFound
-from dittod.store import MIGRATIONS, FileRow, StepRow, Store
+from dittod.migrations import MIGRATIONS
+from dittod.store import FileRow, StepRow, Store
 from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
 
 
@@ -66,8 +68,8 @@ def test_the_same_pair_in_two_profiles_belongs_to_both(store: Store) -> None:
 
 
 def test_what_a_changed_file_held_before_is_dropped(store: Store) -> None:
-    store.record_file(_file("a.eml"), [_demonstration("old")])
-    store.record_file(_file("a.eml"), [_demonstration("new")])
+    store.record_file(_file("a.eml", read_at=1.0), [_demonstration("old")])
+    store.record_file(_file("a.eml", read_at=2.0), [_demonstration("new")])
     assert [each.prompt for each in store.demonstrations("default")] == ["new"]
 
 
@@ -89,9 +91,142 @@ def test_dropped_text_is_not_left_in_the_file(store: Store, tmp_path: Path) -> N
 def test_demonstrations_are_found_by_the_beginning_of_their_id(store: Store) -> None:
     pair = _demonstration("p")
     store.record_file(_file("a.eml"), [pair, _demonstration("q")])
-    assert store.demonstration(pair.id[:12]) == ("default", pair)
-    with pytest.raises(NotFound, match="2 demonstrations"):
+    row = store.demonstration(pair.id[:12])
+    assert (row.profile, row.demonstration, row.template, row.files) == ("default", pair, "p", ("a.eml",))
+    with pytest.raises(NotFound, match="several demonstrations begin"):
         store.demonstration("")
+    with pytest.raises(NotFound, match="no demonstration begins"):
+        store.demonstration("xyz")
+
+
+def test_a_file_read_in_parts_counts_as_read_when_its_last_part_is_in(store: Store) -> None:
+    store.record_file(_file("a.mbox", read_at=1.0), [_demonstration("gone"), _demonstration("stays")])
+    store.add_demonstrations("a.mbox", "default", [_demonstration("stays"), _demonstration("new")], 2.0)
+    assert {each.prompt for each in store.demonstrations("default")} == {"gone", "stays", "new"}
+    store.record_file(_file("a.mbox", read_at=2.0), [_demonstration("last")])
+    assert {each.prompt for each in store.demonstrations("default")} == {"stays", "new", "last"}
+
+
+def test_what_a_killed_reading_left_goes_with_the_file(store: Store) -> None:
+    store.add_demonstrations("a.mbox", "default", [_demonstration("half")], 2.0)
+    assert store.files()["a.mbox"].size_bytes == -1, "so that whoever looks at the folder finds it changed"
+    store.forget_file("a.mbox")
+    assert store.demonstrations("default") == []
+
+
+def test_an_edited_prompt_survives_reading_the_file_again_and_goes_with_the_file(store: Store) -> None:
+    pair = _demonstration("template")
+    store.record_file(_file("a.eml", read_at=1.0), [pair])
+    edited = store.set_prompt("default", pair.id, "mine", "user")
+    assert edited == demonstration_id("mine", pair.completion)
+    store.record_file(_file("a.eml", read_at=2.0), [pair])
+    (found,) = store.demonstrations("default")
+    assert (found.id, found.prompt, found.prompt_by) == (edited, "mine", "user")
+    assert store.demonstration(edited).template == "template"
+    store.record_file(_file("a.eml", read_at=3.0), [])
+    assert store.demonstrations("default") == []
+
+
+def test_what_an_adapter_saw_under_an_earlier_prompt_is_still_known_by_it(store: Store) -> None:
+    pair, other = _demonstration("template", "words\nsignature"), _demonstration("other")
+    store.record_file(_file("a.eml"), [pair, other])
+    second = store.set_prompt("default", pair.id, "by the model", "model")
+    store.rewrite("default", second, "words")
+    third = store.set_prompt("default", demonstration_id("by the model", "words"), "mine", "user")
+    for seen in (pair.id, second):
+        assert store.now_called("default", [seen]) == {seen, third}
+    assert store.now_called("default", [other.id]) == {other.id}
+    store.forget_file("a.eml")
+    assert store.now_called("default", [pair.id]) == {pair.id}
+
+
+def test_a_prompt_that_would_make_two_demonstrations_the_same_is_refused(store: Store) -> None:
+    first, second = _demonstration("one"), _demonstration("two")
+    store.record_file(_file("a.eml"), [first, second])
+    with pytest.raises(DittodError, match="already"):
+        store.set_prompt("default", first.id, "two", "user")
+    with pytest.raises(NotFound):
+        store.set_prompt("default", "0" * 64, "three", "user")
+    assert {each.prompt for each in store.demonstrations("default")} == {"one", "two"}
+
+
+def test_only_prompts_of_the_template_that_were_not_tried_wait_for_the_model(store: Store) -> None:
+    pairs = [_demonstration(name) for name in ("waits", "tried", "edited")]
+    explicit = replace(_demonstration("explicit"), kind="pair", prompt_by="file")
+    store.record_file(_file("a.eml"), [*pairs, explicit])
+    store.note_tried("default", pairs[1].id, "small")
+    store.set_prompt("default", pairs[2].id, "mine", "user")
+    assert store.untried_prompts("default", "small") == {pairs[0].id}
+    assert store.untried_prompts("default", "large") == {pairs[0].id, pairs[1].id}, "a better one may do better"
+
+
+def test_while_an_update_is_open_the_model_changes_no_prompt(store: Store) -> None:
+    pair = _demonstration("template")
+    store.record_file(_file("a.eml"), [pair])
+    store.request_run(Run("r1", "default", "requested", 7, "clean", 5.0))
+    assert store.set_prompt("default", pair.id, "by the model", "model") == pair.id
+    assert store.demonstrations("default") == [pair]
+    store.change_run("r1", state="done")
+    assert store.set_prompt("default", pair.id, "by the model", "model") != pair.id
+
+
+def test_an_excluded_demonstration_is_neither_counted_nor_given_until_it_is_included(store: Store) -> None:
+    pair = _demonstration("p")
+    store.record_file(_file("a.eml"), [pair])
+    store.exclude("default", pair.id, excluded=True)
+    assert store.demonstrations("default") == [] and store.count_demonstrations("default") == 0
+    assert store.demonstrations_of("default", [pair.id]) == {}
+    assert [row.excluded for row in store.demonstration_rows("default")] == [True]
+    store.exclude("default", pair.id, excluded=False)
+    assert store.demonstrations_of("default", [pair.id, "other"]) == {pair.id: pair}
+
+
+def test_only_the_newest_are_given_when_so_asked(store: Store) -> None:
+    store.record_file(_file("a.eml"), [_demonstration(str(day), written_at=day) for day in range(5)])
+    assert [each.prompt for each in store.demonstrations("default", newest=2)] == ["3", "4"]
+
+
+def test_a_rewritten_completion_is_what_the_file_gives_when_it_is_read_again(store: Store) -> None:
+    """Found later: the last line was a signature. The edit of the prompt stays, and both readings are one pair."""
+    before, after = _demonstration("p", "words\nsignature"), _demonstration("p", "words")
+    store.record_file(_file("a.eml", read_at=1.0), [before])
+    edited = store.set_prompt("default", before.id, "mine", "user")
+    store.rewrite("default", edited, "words")
+    store.record_file(_file("a.eml", read_at=2.0), [after])
+    (found,) = store.demonstrations("default")
+    assert (found.prompt, found.completion, found.id) == ("mine", "words", demonstration_id("mine", "words"))
+    assert store.forget_file("a.eml") == 1
+
+
+def test_two_texts_that_differ_in_what_was_cut_become_one_of_both_files(store: Store) -> None:
+    first, second = _demonstration("p", "words\nold signature"), _demonstration("p", "words")
+    store.record_file(_file("a.eml"), [first])
+    store.record_file(_file("b.eml"), [second])
+    store.rewrite("default", first.id, "words")
+    assert store.demonstrations("default") == [second]
+    assert store.forget_file("b.eml") == 0, "a.eml still vouches for it"
+    assert store.forget_file("a.eml") == 1
+
+
+def test_a_store_of_the_version_before_keeps_its_demonstrations(tmp_path: Path) -> None:
+    """Written with the first two migrations alone, as dittod 0.1 did."""
+    path = tmp_path / "old.sqlite"
+    with sqlite3.connect(path) as db:
+        for script in MIGRATIONS[:2]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 2")
+        pair = _demonstration("Write a reply to this", "Yes, I will.")
+        db.execute(
+            "INSERT INTO demonstrations VALUES ('default', ?, ?, ?, 's', 1.0, 2.0)",
+            (pair.id, pair.prompt, pair.completion),
+        )
+        db.execute("INSERT INTO origins VALUES ('a.eml', 'default', ?)", (pair.id,))
+    db.close()
+    store = Store(path)
+    (found,) = store.demonstrations("default")
+    assert (found.id, found.kind, found.prompt_by) == (pair.id, "reply", "template")
+    assert store.forget_file("a.eml") == 1
+    store.close()
 
 
 def test_runs_keep_every_field(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,29 @@ def run() -> None:
     from dittod.cli.home import run
 
     run()
+
+
+@app.command()
+def ingest(
+    path: Annotated[Path | None, typer.Argument(help="A file or folder, for --dry-run.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show line by line, store nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Read the watched folder now; or show what PATH would teach, what is cut from it, and why."""
+    from dittod.cli.ingest import ingest
+
+    ingest(path, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def identities(
+    confirm: Annotated[bool, typer.Option("--confirm", help="Put the guess into dittod.toml.")] = False,
+    json: Json = False,
+) -> None:
+    """Whose mail counts as yours."""
+    from dittod.cli.identities import show_identities
+
+    show_identities(confirm=confirm, as_json=json)
 
 
 @app.command()
@@ -98,6 +122,46 @@ def demos_show(id: Annotated[str, typer.Argument(help="The beginning of its id."
     from dittod.cli.demos import show_demo
 
     show_demo(id, as_json=json)
+
+
+@demos.command("edit")
+def demos_edit(
+    id: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    prompt: Annotated[str | None, typer.Option(help="The new prompt; without it, your EDITOR opens.")] = None,
+    template: Annotated[bool, typer.Option("--template", help="Back to the prompt that the template made.")] = False,
+) -> None:
+    """Change what one demonstration answers."""
+    from dittod.cli.demos import edit_demo
+
+    edit_demo(id, prompt, template=template)
+
+
+@demos.command("exclude")
+def demos_exclude(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
+    """Leave demonstrations aside: neither learnt from nor judged by."""
+    from dittod.cli.demos import exclude_demos
+
+    exclude_demos(ids, excluded=True)
+
+
+@demos.command("include")
+def demos_include(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
+    """Take back what was excluded."""
+    from dittod.cli.demos import exclude_demos
+
+    exclude_demos(ids, excluded=False)
+
+
+@demos.command("add")
+def demos_add(
+    prompt: Annotated[str, typer.Option(help="What was asked.")],
+    file: Annotated[Path | None, typer.Argument(help="What you wrote, as a text file; without it, stdin.")] = None,
+    profile: Annotated[str, typer.Option(help="The profile it belongs to.")] = "default",
+) -> None:
+    """Put a pair of your own into the watched folder."""
+    from dittod.cli.demos import add_demo
+
+    add_demo(file, prompt, profile)
 
 
 @adapters.command("list")

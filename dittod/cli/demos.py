@@ -1,62 +1,211 @@
-"""demos: what is learnt from, and which files gave nothing."""
+"""demos: what is learnt from, and what the user changes about it: prompts, exclusions, pairs of their own."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from dittod.cli.terminal import day, one_line, out, print_json, print_table
-from dittod.paths import home
-from dittod.store import Store
+from dittod import runs
+from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
+from dittod.config import Settings, load_settings, watched_folder
+from dittod.errors import DittodError, SettingsError
+from dittod.ingest.secrets import mask
+from dittod.ingest.settle import is_taken
+from dittod.paths import Home, home
+from dittod.store import DemonstrationRow, Store
+from dittod.types import DEFAULT_PROFILE
+
+MOST_ROWS = 200  # of a table for people; --json has all
+STATES = {  # by how a reason begins
+    "learnt": "learn",
+    "held out": "hold out",
+    "not needed": "spare",
+    "left aside": "copy",
+    "excluded by you": "excluded",
+}
+EXCLUDED = "excluded by you"
 
 
 def list_demos(profile: str | None, *, as_json: bool) -> None:
-    """Oldest first, by profile."""
-    store = _store()
-    profiles = [profile] if profile else store.profiles()
-    found = [(name, each) for name in profiles for each in store.demonstrations(name)]
-    files = [file for file in store.files().values() if file.reason and (profile is None or file.profile == profile)]
-    store.close()
+    """Oldest first, by profile, each with what the next update would do with it and why."""
+    with _opened() as (_, settings, store):
+        profiles = [profile] if profile else store.profiles()
+        found = [(row, reason) for name in profiles for row, reason in _with_reasons(store, settings, name)]
+        files = [file for file in store.files().values() if file.reason and profile in (None, file.profile)]
     if as_json:
         print_json(
             {
-                "demonstrations": [{"profile": name, **asdict(each)} for name, each in found],
+                "demonstrations": [_described(row, reason) for row, reason in found],
                 "files": [{"path": f.path, "profile": f.profile, "state": f.state, "reason": f.reason} for f in files],
             }
         )
         return
     print_table(
-        ("id", "profile", "written", "words", "prompt"),
-        [
-            (each.id[:8], name, day(each.written_at)[:10], len(each.completion.split()), one_line(each.prompt))
-            for name, each in found
-        ],
+        ("id", "profile", "written", "words", "kind", "use", "prompt"),
+        [_row(row, reason) for row, reason in found[-MOST_ROWS:]],
         empty="no demonstrations yet: put sent mails or texts into the watched folder",
     )
+    if len(found) > MOST_ROWS:
+        out.print(f"and {len(found) - MOST_ROWS} older ones, with: dittod demos list --json")
     if files:
         out.print()
         print_table(
             ("file", "profile", "state", "reason"),
-            [(f.path, f.profile, f.state.replace("_", " "), f.reason) for f in files],
+            [(f.path, f.profile, f.state.replace("_", " "), f.reason) for f in files[-MOST_ROWS:]],
             empty="",
         )
 
 
 def show_demo(id_prefix: str, *, as_json: bool) -> None:
-    """Both halves, whole."""
-    store = _store()
-    profile, found = store.demonstration(id_prefix)
-    store.close()
+    """Both halves, whole, with where they come from."""
+    with _opened() as (_, settings, store):
+        row = store.demonstration(id_prefix)
+        reason = _reason(row, _reasons(store, settings, row.profile))
     if as_json:
-        print_json({"profile": profile, **asdict(found)})
+        print_json(_described(row, reason))
         return
-    out.print(f"id       {found.id}\nprofile  {profile}\nwritten  {day(found.written_at)}\n", markup=False)
-    out.print("prompt", style="bold")
+    found = row.demonstration
+    out.print(f"id       {found.id}\nprofile  {row.profile}\nwritten  {day(found.written_at)}", markup=False)
+    out.print(f"kind     {found.kind}\nuse      {reason}", markup=False)
+    out.print(f"from     {', '.join(row.files)}\n", markup=False, soft_wrap=True)
+    out.print(f"prompt, by the {found.prompt_by}", style="bold")
     out.print(found.prompt + "\n", markup=False, soft_wrap=True)
+    if found.prompt != row.template:
+        out.print("prompt of the template", style="bold")
+        out.print(row.template + "\n", markup=False, soft_wrap=True)
     out.print("completion", style="bold")
     out.print(found.completion, markup=False, soft_wrap=True)
 
 
-def _store() -> Store:
+def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
+    """Another prompt: as given, as the template had it, or as the user's editor leaves it."""
+    with _opened() as (place, settings, store):
+        row = store.demonstration(id_prefix)
+        found = row.demonstration
+        new = row.template if template else prompt if prompt is not None else _edited(place, found.prompt)
+        masked = mask(new.strip(), settings.secrets)
+        if not masked.text:
+            raise DittodError("the prompt is empty", "nothing was changed")
+        if masked.text == found.prompt:
+            err.print("nothing was changed")
+            return
+        new_id = store.set_prompt(row.profile, found.id, masked.text, "user")
+    secrets = sum(masked.counts.values())
+    err.print(f"{new_id[:8]} has the new prompt" + (f"; {secrets} secrets in it were masked" if secrets else ""))
+
+
+def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
+    """Leave demonstrations aside from the next update on, or take them back."""
+    with _opened() as (_, _, store):
+        rows = [store.demonstration(each) for each in id_prefixes]
+        for row in rows:
+            store.exclude(row.profile, row.demonstration.id, excluded=excluded)
+        seen = sum(
+            any(row.demonstration.id in adapter.demonstration_ids for row in rows)
+            for adapter in store.adapters()
+            if adapter.state == "promoted"
+        )
+    err.print(f"{len(rows)} {'excluded' if excluded else 'included'}, from the next update on")
+    if excluded and seen:
+        err.print("what is served now has learnt from it; dittod adapters rollback serves the version before")
+
+
+def add_demo(file: Path | None, prompt: str, profile: str) -> None:
+    """A pair of the user's own, as a file in the watched folder: removing that file removes it again."""
+    completion = (sys.stdin.read() if file is None else _text_of(file)).strip()
+    if not completion or not prompt.strip():
+        raise DittodError(
+            "a demonstration needs a prompt and a text", "give --prompt, and the text in a file or on stdin"
+        )
+    if not is_taken(profile) or "/" in profile or "\\" in profile:
+        raise SettingsError(f"{profile!r} cannot be a profile", "a profile is the name of a folder, without slashes")
     place = home()
     place.create()
-    return Store(place.store)
+    root = watched_folder(load_settings(place))
+    folder = root if profile == DEFAULT_PROFILE else root / profile
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    head = f"---\nprompt: {json.dumps(prompt.strip(), ensure_ascii=False)}\n---\n"
+    written = _write_new(folder, f"{head}{completion}\n")
+    out.print(f"{written}\nis read as soon as a daemon runs: dittod run", markup=False, soft_wrap=True)
+
+
+def _with_reasons(store: Store, settings: Settings, profile: str) -> Iterator[tuple[DemonstrationRow, str]]:
+    reasons = _reasons(store, settings, profile)
+    for row in store.demonstration_rows(profile):
+        yield row, _reason(row, reasons)
+
+
+def _reason(row: DemonstrationRow, reasons: Mapping[str, str]) -> str:
+    return EXCLUDED if row.excluded else reasons.get(row.demonstration.id, "not needed: newer ones are enough")
+
+
+def _reasons(store: Store, settings: Settings, profile: str) -> dict[str, str]:
+    """By id, why the next update learns from it, holds it out or leaves it aside."""
+    return runs.next_selection(store, settings, profile).reasons
+
+
+def _row(row: DemonstrationRow, reason: str) -> tuple[object, ...]:
+    found = row.demonstration
+    use = STATES[reason.partition(":")[0]]
+    words = len(found.completion.split())
+    return found.id[:8], row.profile, day(found.written_at)[:10], words, found.kind, use, one_line(found.prompt)
+
+
+def _described(row: DemonstrationRow, reason: str) -> dict[str, Any]:
+    about = {"excluded": row.excluded, "reason": reason, "template": row.template, "files": list(row.files)}
+    return {"profile": row.profile, **asdict(row.demonstration), **about}
+
+
+def _edited(place: Home, prompt: str) -> str:
+    """What the user's editor makes of it, in a file that nobody else can read and that is gone afterwards."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    folder = place.runs / "editing"  # whatever a kill leaves here is removed at the next start
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"prompt-{os.getpid()}.md"
+    try:
+        path.touch(mode=0o600)
+        path.write_text(prompt + "\n", encoding="utf-8")
+        subprocess.run([*editor.split(), os.fspath(path)], check=True)
+        return path.read_text(encoding="utf-8")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DittodError(
+            f"the editor {editor!r} did not end well", "set EDITOR, or give the prompt with --prompt"
+        ) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DittodError(f"{file} cannot be read as text", "give a UTF-8 text file, or the text on stdin") from error
+
+
+def _write_new(folder: Path, text: str) -> Path:
+    """Written under a hidden name and renamed: whoever watches the folder sees it whole."""
+    path = folder / f"added-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.md"
+    hidden = path.with_name(f".{path.name}.part")
+    hidden.touch(mode=0o600)
+    hidden.write_text(text, encoding="utf-8")
+    hidden.rename(path)
+    return path
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Home, Settings, Store]]:
+    place = home()
+    place.create()
+    store = Store(place.store)
+    try:
+        yield place, load_settings(place), store
+    finally:
+        store.close()

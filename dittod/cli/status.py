@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from dittod import __version__, machine, runs
+from dittod.cli.identities import current_identities
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.config import Settings, load_settings
 from dittod.paths import Home, home
@@ -43,16 +44,11 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
             "memory_bytes": engine.get("memory_bytes", 0) if running else 0,
             "last_death": engine.get("last_death"),
         },
-        "identities": _identities(store, settings),
+        "identities": current_identities(store, settings),
+        "identities_guessed": not settings.identities,
         "set_aside": sum(file.state == "set_aside" for file in store.files().values()),
         "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
     }
-
-
-def _identities(store: Store, settings: Settings) -> list[str]:
-    """Whose mail counts: as set, or as guessed from the folder."""
-    latest = max(store.files().values(), key=lambda file: file.read_at, default=None)
-    return list(settings.identities or (latest.identities if latest else ()))
 
 
 def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
@@ -85,7 +81,8 @@ def _show(value: dict[str, Any]) -> None:
         out.print(f"          died last: {engine['last_death']}", markup=False)
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
     if value["identities"]:
-        out.print(f"mail from {', '.join(value['identities'])}", markup=False)
+        guessed = " (guessed; see: dittod identities)" if value["identities_guessed"] else ""
+        out.print(f"mail from {', '.join(value['identities'])}{guessed}", markup=False, soft_wrap=True)
     if value["set_aside"]:
         out.print(f"set aside {value['set_aside']}, see: dittod demos list")
     print_table(

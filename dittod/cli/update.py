@@ -58,14 +58,24 @@ def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -
     """A daemon without endpoint inside the block, its folder read."""
     with held(place.lock):
         daemon = Daemon(place, settings, store)
-        task = bars.add_task("files read", total=None, note="")
-        daemon.read_folder(lambda done, of: bars.update(task, completed=done, total=of))
-        bars.update(task, completed=len(store.files()), total=len(store.files()))
+        read_folder(daemon, bars)
         daemon.start()
         try:
             yield daemon
         finally:
             daemon.stop()
+
+
+def read_folder(daemon: Daemon, bars: Progress) -> None:
+    """Bring the store up to date with the folder, with progress."""
+    task = bars.add_task("files read", total=None, note="")
+
+    def draw(done: int, of: int, documents: int) -> None:
+        bars.update(task, completed=done, total=of, note=f"{documents} mails and texts")
+
+    daemon.read_folder(draw)
+    files = len(daemon.store.files())
+    bars.update(task, completed=files, total=files)
 
 
 def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:

@@ -26,6 +26,7 @@ from dittod.engine.protocol import (
     Event,
     Failed,
     Generate,
+    Improve,
     Ready,
     Shutdown,
     Stopped,
@@ -134,7 +135,7 @@ class Engine:
             return ModelError(self._refused.title, self._refused.hint)
         return self._unavailable()
 
-    def submit(self, command: Generate | Update, listener: Listener) -> None:
+    def submit(self, command: Generate | Update | Improve, listener: Listener) -> None:
         """Send work; the listener hears every event of it, or EngineUnavailable once, from another thread."""
         with self._changed:
             if self.ready is None:

@@ -90,13 +90,24 @@ class StopUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Improve:
+    """Let the base model add to prompts what their texts say. Ended by Done; an Update, or a Cancel of its id, ends it
+    at once."""
+
+    id: str
+    demonstrations: tuple[Demonstration, ...]  # whose prompts are templates
+    others: tuple[Demonstration, ...] = ()  # texts of the same person, to compare with where the former are few
+    op: Literal["improve"] = "improve"
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """End the process."""
 
     op: Literal["shutdown"] = "shutdown"
 
 
-Command = Generate | Cancel | Update | StopUpdate | Shutdown
+Command = Generate | Cancel | Update | StopUpdate | Improve | Shutdown
 
 # --- engine to parent -------------------------------------------------------------------------------------------
 
@@ -145,8 +156,20 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Improved:
+    """One prompt was tried. `reason` and `figures` hold nothing of the text."""
+
+    id: str
+    demonstration_id: str
+    prompt: str | None  # None: the template stays
+    reason: str  # a phrase: 'likelier by 0.31 nats per token', 'gives the text away'
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    event: Literal["improved"] = "improved"
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """All answers of the request have ended."""
+    """All answers of the request have ended, or all prompts were tried."""
 
     id: str
     prompt_tokens: int
@@ -193,13 +216,13 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The update is left alone; its last checkpoint is on disk."""
+    """The update is left alone; its last checkpoint is on disk. Of prompts: the rest is not tried."""
 
     id: str
     event: Literal["stopped"] = "stopped"
 
 
-Event = Ready | Delta | Finished | Done | Failed | Progress | Updated | Stopped
+Event = Ready | Delta | Finished | Done | Failed | Progress | Updated | Stopped | Improved
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="op")])
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -1,4 +1,4 @@
-"""How much room there is: the machine as torch sees it, the budget, and what that leaves for one update.
+"""How much room there is: the machine as torch sees it, the budget, and what that leaves for one update or for prompts.
 
 `python -m dittod.engine.room MODEL` prints the machine and the model's dimensions as JSON, for a parent that imports
 neither torch nor transformers. Knows devices, lengths of texts and presets; what to do with the room is for
@@ -19,11 +19,12 @@ import psutil
 import torch
 from transformers import AutoConfig
 
-from dittod.engine.protocol import Update
+from dittod.engine.improve import CANDIDATES, GROUP, most_tokens
+from dittod.engine.protocol import Improve, Update
 from dittod.errors import DittodError, ModelError, SettingsError
 from dittod.learner.memory import Device
 from dittod.learner.plan import BEFORE_TEXTS, Need, Planned, make_plan
-from dittod.learner.preset import Preset, preset
+from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, compute_dtype, encode_chat, encode_completion
@@ -64,8 +65,20 @@ class Room:
 
     def workbench(self, base: BaseModel, adapters: LoraAdapters, update: Update) -> Workbench:
         """With the weights as they were loaded, for the texts as they are. Raises SettingsError where nothing fits."""
-        plan = self.for_update(base, update).plan
-        return Workbench(base, adapters, Decoder(base, adapters, max_rows=plan.sampling_rows), plan)
+        return _workbench(base, adapters, self.for_update(base, update))
+
+    def workbench_for_prompts(self, base: BaseModel, adapters: LoraAdapters, command: Improve) -> Workbench:
+        """Planned as an update of the same texts would be, which takes more. Raises SettingsError like that."""
+        need = need_of_prompts(base, command)
+        planned = make_plan(
+            read_shape(self.base_model),
+            self.device,
+            self.budget_bytes,
+            CLEAN,
+            quantisation=base.quantisation,
+            need=need,
+        )
+        return _workbench(base, adapters, planned)
 
     def for_update(self, base: BaseModel, update: Update) -> Planned:
         """The plan of that, with its reasons."""
@@ -78,6 +91,11 @@ class Room:
             quantisation=base.quantisation,
             need=need_of(base, numbers, update),
         )
+
+
+def _workbench(base: BaseModel, adapters: LoraAdapters, planned: Planned) -> Workbench:
+    rows = planned.plan.sampling_rows
+    return Workbench(base, adapters, Decoder(base, adapters, max_rows=rows), planned.plan)
 
 
 def read_shape(name: str) -> ModelShape:
@@ -109,6 +127,12 @@ def need_of(base: BaseModel, numbers: Preset, update: Update) -> Need:
     learnt = list(zip(prompts, completions, strict=True))[: len(update.demonstrations)]
     branches = 1 + numbers.pairs_per_demonstration  # samples are about as long as what they imitate
     return Need(tokens, rows, max(prompt + branches * own for prompt, own in learnt))
+
+
+def need_of_prompts(base: BaseModel, command: Improve) -> Need:
+    """The longest text with the longest addition; no tree: all that is scored has a prompt of its own."""
+    tokens = max((most_tokens(base, each) for each in (*command.demonstrations, *command.others)), default=0)
+    return Need(tokens, GROUP * CANDIDATES, tokens)
 
 
 def this_device() -> Device:

@@ -1,7 +1,8 @@
 """The engine's loop: one base model that serves and learns, never both at once.
 
-If a request is waiting or running, decode one token for all running requests; otherwise advance the update by one
-micro-step; otherwise sleep. A request that arrives while learning therefore waits for one micro-step at most.
+If a request is waiting or running, decode one token for all running requests; otherwise advance the update, or the
+prompts that are tried while there is none, by one micro-step; otherwise sleep. A request that arrives while learning
+therefore waits for one micro-step at most.
 Knows the pipe and the model; knows nothing of HTTP, the store, or which adapter an alias means.
 """
 
@@ -25,12 +26,16 @@ import psutil
 import torch
 
 from dittod.engine.answers import Answers
+from dittod.engine.improve import improve
 from dittod.engine.protocol import (
     Cancel,
     Command,
+    Done,
     Event,
     Failed,
     Generate,
+    Improve,
+    Improved,
     Progress,
     Ready,
     Shutdown,
@@ -55,36 +60,36 @@ SERVING_ROWS = 16  # answers decoded together
 
 
 @dataclass(slots=True)
-class _RunningUpdate:
-    command: Update
-    steps: Generator[Progress, None, Updated]
+class _Running:
+    command: Update | Improve
+    steps: Generator[Progress | Improved | None, None, Updated | Done]
 
 
 class Worker:
-    """The state of the loop: what is being answered, and what is being learnt."""
+    """The state of the loop: what is being answered, and what is being learnt or tried."""
 
     def __init__(self, base: BaseModel, room: Room, output: BinaryIO) -> None:
         self._base = base
         self._room = room
         self._adapters = LoraAdapters(base)
         self._answers = Answers(base, self._adapters, Decoder(base, self._adapters, max_rows=SERVING_ROWS))
-        self._update: _RunningUpdate | None = None
+        self._work: _Running | None = None
         self._output = output
 
     def loop(self, commands: queue.SimpleQueue[Command]) -> None:
         """Until the parent says Shutdown."""
         self._send(self._ready())
         while True:
-            idle = not self._answers.busy and self._update is None
+            idle = not self._answers.busy and self._work is None
             for command in _waiting(commands, block=idle):
                 if isinstance(command, Shutdown):
-                    self._stop_update()
+                    self._stop_work()
                     return
                 self._obey(command)
             if self._answers.busy:
                 self._decode()
-            elif self._update is not None:
-                self._learn(self._update)
+            elif self._work is not None:
+                self._go_on(self._work)
 
     def _decode(self) -> None:
         """One step for all requests. If it fails, they fail together; the engine and the update go on."""
@@ -101,10 +106,15 @@ class Worker:
                 self._start_answer(command)
             case Cancel():
                 self._answers.cancel(command.id)
+                if self._is_at(Improve, command.id):
+                    self._end_work()
             case Update():
                 self._start_update(command)
             case StopUpdate():
-                self._stop_update()
+                if self._is_at(Update):
+                    self._stop_work()
+            case Improve():
+                self._start_prompts(command)
 
     def _start_answer(self, request: Generate) -> None:
         try:
@@ -115,37 +125,53 @@ class Worker:
             self._send(_failure(request.id, error))
 
     def _start_update(self, command: Update) -> None:
-        self._stop_update()
+        self._stop_work()
         try:
             bench = self._room.workbench(self._base, self._adapters, command)
             log.info("update %s: %s", command.id, bench.plan)
         except Exception as error:
             self._send(_failure(command.id, error))
             return
-        self._update = _RunningUpdate(command, tidied(update(bench, command)))
+        self._work = _Running(command, tidied(update(bench, command)))
 
-    def _stop_update(self) -> None:
-        if self._update is not None:
-            stopped = Stopped(self._update.command.id)
-            self._end_update()  # first: it writes the checkpoint that the event tells of
+    def _start_prompts(self, command: Improve) -> None:
+        if self._is_at(Update):  # it goes first; prompts are sent again when there is time
+            self._send(Stopped(command.id))
+            return
+        self._stop_work()
+        try:
+            bench = self._room.workbench_for_prompts(self._base, self._adapters, command)
+        except Exception as error:
+            self._send(_failure(command.id, error))
+            return
+        self._work = _Running(command, improve(bench, command))
+
+    def _is_at(self, kind: type[Update | Improve], id: str | None = None) -> bool:
+        return self._work is not None and isinstance(self._work.command, kind) and id in (None, self._work.command.id)
+
+    def _stop_work(self) -> None:
+        if self._work is not None:
+            stopped = Stopped(self._work.command.id)
+            self._end_work()  # first: an update writes the checkpoint that the event tells of
             self._send(stopped)
 
-    def _learn(self, running: _RunningUpdate) -> None:
-        event: Event
+    def _go_on(self, running: _Running) -> None:
+        event: Event | None
         try:
             event, ended = next(running.steps), False
         except StopIteration as end:
             event, ended = end.value, True
         except Exception as error:
             event, ended = _failure(running.command.id, error), True
-        self._send(event)
+        if event is not None:
+            self._send(event)
         if ended:  # not before the exception is gone: its traceback holds on to the step's tensors
-            self._end_update()
+            self._end_work()
 
-    def _end_update(self) -> None:
-        if self._update is not None:
-            self._update.steps.close()
-        self._update = None
+    def _end_work(self) -> None:
+        if self._work is not None:
+            self._work.steps.close()
+        self._work = None
         give_memory_back()
 
     def _ready(self) -> Ready:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dittod.ingest import prompts
 from dittod.ingest.automatic import why_not_by_hand
-from dittod.ingest.identity import same_address, sent_by_user
+from dittod.ingest.identity import is_identity, sent_by_user
 from dittod.ingest.mail import Cut, own_words
-from dittod.ingest.secrets import mask
-from dittod.types import Demonstration, Document, demonstration_id
+from dittod.ingest.secrets import Masked, mask
+from dittod.ingest.signatures import known_block, tail_hashes, without_signature
+from dittod.ingest.words import words_of
+from dittod.types import Demonstration, DemonstrationKind, Document, PromptSource, demonstration_id
 
 FEWEST_WORDS = 5  # 'Thanks, see you then' shows no manner that a learner could tell from noise
 _MASKED_SHARE = 0.2  # a secret in every fifth word: the mail is mostly secret
@@ -24,33 +26,92 @@ _FORWARD = re.compile(r"(?i)\s*(fw|fwd|wg|tr|rv|i|enc|doorst|vb|vl|转发)\s*[:�
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """What is known of the user while their files are read."""
+
+    identities: tuple[str, ...] = ()  # addresses and names; without any, no mail can be told to be the user's
+    signatures: frozenset[str] = frozenset()  # `ingest.signatures`: hashes of the blocks that end many of their mails
+    secrets: tuple[str, ...] = ()  # what they want masked wherever it stands
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a Document came to: demonstrations, or the reason for none."""
+    """What a Document came to: a demonstration, or the reason for none."""
 
     demonstrations: tuple[Demonstration, ...] = ()
-    reason: str = ""  # a phrase for people; empty when there are demonstrations
+    reason: str = ""  # a phrase for people; empty when there is a demonstration
     masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
+    cut: Cut | None = None  # of a mail of the user's: which lines are theirs
+    tail: tuple[str, ...] = ()  # of such a mail: hashes of the blocks at its end that could be a signature
 
 
-def demonstrations_of(document: Document, identities: Sequence[str]) -> Result:
-    """`identities` are the user's own addresses; without any, no mail can be told to be the user's."""
-    if document.kind == "text":
-        return _finish(document, Cut(document.text, "", "", ()))
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A pair before its secrets are masked."""
+
+    prompt: str
+    completion: str
+    kind: DemonstrationKind
+    prompt_by: PromptSource = "template"
+
+
+def demonstrations_of(document: Document, owner: Owner) -> Result:
+    """The one demonstration that a mail, text or pair gives, or why it gives none."""
+    match document.kind:
+        case "pair":
+            return _finish(document, owner, _Draft(document.prompt, document.text, "pair", "file"))
+        case "text":
+            prompt = prompts.text(document.title, document.outline, document.text)
+            return _finish(document, owner, _Draft(prompt, document.text, "text"))
+        case "mail":
+            return _from_mail(document, owner)
+
+
+def take_apart(text: str, author: str = "", signatures: frozenset[str] = frozenset()) -> Cut:
+    """A mail's lines: `own_words`, less the signature that is known from other mails."""
+    return _less_signature(own_words(text, author), text, signatures)
+
+
+def _less_signature(cut: Cut, text: str, signatures: frozenset[str]) -> Cut:
+    block = known_block(cut.kept, signatures)
+    if block is None:
+        return cut
+    removed = dict(cut.removed)
+    own = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if number not in removed]
+    while own and not own[0][1].strip():
+        own.pop(0)  # `kept` begins with a line that is not empty
+    removed.update((number, "signature") for number, _ in own[block.start : block.stop])
+    kept, signature = without_signature(cut.kept, signatures)
+    return replace(cut, kept=kept, signature=signature, removed=tuple(sorted(removed.items())))
+
+
+def _from_mail(document: Document, owner: Owner) -> Result:
     if reason := why_not_by_hand(document):
         return Result(reason=reason)
-    if not sent_by_user(document, identities):
+    if not sent_by_user(document, owner.identities):
         return Result(reason="not sent by the user" if document.sender else "no sender")
-    others = tuple(to for to in document.recipients if not any(same_address(to, own) for own in identities))
-    return _finish(replace(document, recipients=others), own_words(document.text))
-
-
-def _finish(document: Document, cut: Cut) -> Result:
+    own = own_words(document.text, document.sender)
+    cut = _less_signature(own, document.text, owner.signatures)
+    others = tuple(to for to in document.recipients if not is_identity(to, owner.identities))
     passed_on = cut.is_forward or _FORWARD.match(document.subject) is not None
-    if reason := _why_too_little(cut, passed_on):
+    draft = _draft_of_mail(replace(document, recipients=others), cut, passed_on)
+    result = _finish(document, owner, draft, no_words="a forward without own words" if passed_on else "no own words")
+    return replace(result, cut=cut, tail=tail_hashes(own.kept))
+
+
+def _draft_of_mail(document: Document, cut: Cut, passed_on: bool) -> _Draft:
+    if cut.quoted and not passed_on:
+        answered = cut.quoted_from or next(iter(document.recipients), "")
+        return _Draft(prompts.reply(answered, document.subject, cut.quoted), cut.kept, "reply")
+    return _Draft(prompts.new_mail(document.recipients, document.subject), cut.kept, "mail")
+
+
+def _finish(document: Document, owner: Owner, draft: _Draft, no_words: str = "no own words") -> Result:
+    if reason := _why_too_little(draft.completion, no_words):
         return Result(reason=reason)
-    completion, prompt = mask(_tidied(cut.kept)), mask(_prompt(document, cut, passed_on))
+    completion, prompt = mask(_tidied(draft.completion), owner.secrets), mask(draft.prompt, owner.secrets)
     counts = dict(Counter(completion.counts) + Counter(prompt.counts))
-    if sum(completion.counts.values()) > _MASKED_SHARE * len(completion.text.split()):
+    if _is_mostly_secret(completion):
         return Result(reason="mostly secrets", masked=counts)
     demonstration = Demonstration(
         id=demonstration_id(prompt.text, completion.text),
@@ -58,24 +119,21 @@ def _finish(document: Document, cut: Cut) -> Result:
         completion=completion.text,
         source=document.sha256,
         written_at=document.written_at,
+        kind=draft.kind,
+        prompt_by=draft.prompt_by,
     )
     return Result((demonstration,), masked=counts)
 
 
-def _why_too_little(cut: Cut, passed_on: bool) -> str | None:
-    words = len(re.findall(r"\w+", cut.kept))
+def _why_too_little(completion: str, no_words: str) -> str | None:
+    words = len(words_of(completion))
     if not words:
-        return "a forward without own words" if passed_on else "no own words"
+        return no_words
     return f"only {words} own word{'s' if words > 1 else ''}" if words < FEWEST_WORDS else None
 
 
-def _prompt(document: Document, cut: Cut, passed_on: bool) -> str:
-    if document.kind == "text":
-        return prompts.text(document.title, document.text)
-    if cut.quoted and not passed_on:
-        answered = cut.quoted_from or next(iter(document.recipients), "")
-        return prompts.reply(answered, document.subject, cut.quoted)
-    return prompts.new_mail(document.recipients, document.subject)
+def _is_mostly_secret(completion: Masked) -> bool:
+    return sum(completion.counts.values()) > _MASKED_SHARE * len(words_of(completion.text))
 
 
 def _tidied(kept: str) -> str:

@@ -1,108 +1,150 @@
 """The watched folder and the store, kept in step: new and changed files are read, what went is dropped.
 
-Ties the pure parts of ingest to disk, clock and store. Knows nothing of learning. A file that cannot be read is set
-aside with its reason and never stops the others.
+Ties the pure parts of ingest to disk, clock, store and the reading process. Knows nothing of learning. A file that
+cannot be read is set aside with its reason and never stops the others; one that cannot be read at the moment keeps what
+it gave before and is tried again.
+
+Nothing is forgotten in haste: a file counts as gone when it was missing for `settle_seconds`, nothing else is waited
+for (it may be the same file, moved), and the folder with its marker is still the one that was looked at.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dittod.errors import FileSetAside, SettingsError, place_of
-from dittod.ingest.demonstrations import demonstrations_of
-from dittod.ingest.identity import address_of, is_sent_folder, likely_identities
-from dittod.ingest.readers import read
-from dittod.ingest.settle import Settler, is_taken
-from dittod.ingest.watch import FoundFile, found_file, path_of_key, scan
+from dittod.errors import FileSetAside, SettingsError
+from dittod.ingest.demonstrations import FEWEST_WORDS, Owner
+from dittod.ingest.identity import is_identity, is_sent_folder, likely_identities
+from dittod.ingest.process import NotNow, Reader, ReaderClosed
+from dittod.ingest.settle import Settler
+from dittod.ingest.signatures import recurring, without_signature
+from dittod.ingest.tally import Survey, Tally
+from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
+from dittod.ingest.words import words_of
 from dittod.paths import MARKER
-from dittod.store import FileRow, Store
-from dittod.types import Demonstration
+from dittod.store import FileRow, FileState, Store
+from dittod.types import Demonstration, demonstration_id
 
 log = logging.getLogger("dittod")
 
-OnRead = Callable[[int, int], None]  # files read so far, of how many
+OnRead = Callable[[int, int, int], None]  # files read so far, of how many, mails and texts in them
+
+BATCH_DEMONSTRATIONS = 256  # written together, so that nobody waits long for the store
+BATCH_CHARACTERS = 2 * 2**20
+CHANGED_TOGETHER = 100  # demonstrations that are rewritten, or files that are forgotten
+BATCH_SECONDS = 0.2  # what was read longer ago is written
+SURVEYED_FILES = 300  # looked at before they are read,
+SURVEYED_MAILS = 300  # and in each so many mails
+KEPT_TAILS = 256  # of one file, the most frequent
+UNREADABLE = -1  # the time of change of a file that could not be read now: at the next look it is news
 
 
 class Folder:
-    """One watched folder. Used by one thread at a time."""
+    """One watched folder. Used by one thread at a time; `close` may be called from another."""
 
-    def __init__(self, root: Path, store: Store, identities: tuple[str, ...], settle_seconds: float) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        identities: tuple[str, ...],
+        settle_seconds: float,
+        secrets: tuple[str, ...] = (),
+        reader: Reader | None = None,
+    ) -> None:
         self.root = root
         self._store = store
-        self._given = identities
+        self._given = Owner(identities, secrets=secrets)
+        self._reader = reader or Reader()
         self._settler = Settler(settle_seconds)
         self._known = store.files()
-        self._forgetting_waits = False  # files are gone, and others settle: they may be the same, moved
-        self._read_as: tuple[str, ...] | None = None  # the identities that everything known was read with
+        self._missing: dict[str, float] = {}  # known files that are not there, and since when (as `now`)
+        self._finished: list[tuple[FileRow, list[Demonstration]]] = []  # read, and not written yet
+        self._written_at = 0.0  # monotonic seconds
+        self._in_step = False  # everything known was read with what is known of the user now
+        self._was_unmounted = False
+        self._cut = frozenset(store.noted("signatures").get("cut", ()))  # no demonstration holds one of these
 
     def prepare(self) -> None:
         """Make the folder and its marker when it is first watched. Later, a missing marker means: not mounted."""
-        if self._store.noted("watched").get("root") == str(self.root) or self._is_mounted():
-            self._store.note("watched", {"root": str(self.root)})
-            return
+        if self._store.noted("watched").get("root") != str(self.root) and not self._is_mounted():
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self.root / MARKER).write_text(
+                    "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
+                )
+            except OSError as error:
+                raise SettingsError(
+                    f"the watched folder {self.root} cannot be made: {error.strerror}", "set watched_folder to another"
+                ) from error
         self._store.note("watched", {"root": str(self.root)})
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.root / MARKER).write_text(
-                "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
-            )
-        except OSError as error:
-            raise SettingsError(
-                f"the watched folder {self.root} cannot be made: {error.strerror}", "set watched_folder to another"
-            ) from error
+
+    def close(self) -> None:
+        """End the reading process, in the middle of a file if need be: that file is read again another time."""
+        self._reader.close()
 
     def rescan(self, now: float) -> None:
-        """Look at the whole folder: note what is new or changed, drop what is gone. Finds what events missed."""
-        if not self._is_mounted():
-            log.warning("the watched folder or its marker file %s is missing: nothing is read or forgotten", MARKER)
-            return
+        """Look at the whole folder: note what is new, changed or missing. Finds what events missed."""
+        place = identity(self.root) if self._is_mounted() else None
         unreadable: list[str] = []
-        present: set[str] = set()
-        for file in scan(self.root, unreadable.append):
-            present.add(file.relative)
-            if self._is_news(file):
-                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+        present = set(self._see(scan(self.root, unreadable.append), now) if place else ())
         for folder in unreadable:
             log.warning("a folder in the watched folder cannot be listed: what is in it is neither read nor forgotten")
             present.update(path for path in self._known if path.startswith(f"{folder}/") or not folder)
-        gone = self._known.keys() - present
-        self._forgetting_waits = bool(gone) and self.settling
-        if gone and not self.settling and self._is_mounted():  # mounted still, after all that looking
-            for path in gone:
-                self._forget(path)
+        if place is None or not self._is_mounted() or identity(self.root) != place:  # also after all that looking
+            self._missing = {}
+            self._say_unmounted()
+            return
+        self._was_unmounted = False
+        self._missing = {path: self._missing.get(path, now) for path in self._known.keys() - present}
 
     def notice(self, paths: Iterable[Path], now: float) -> None:
-        """Something happened to these paths. One that is no file now may be a folder that was moved: a rescan tells."""
+        """Something happened to these paths. What is a folder now may have come with everything in it; what is gone may
+        have been one, or moved: of all that, a look at the whole folder tells, once."""
         if not self._is_mounted():
             return
-        paths = [path for path in paths if is_taken(path.name)]
-        found = [found_file(self.root, path) for path in paths]
-        for file in found:
-            if file is not None and self._is_news(file):
-                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
-        if None in found:
+        paths = set(paths)
+        gone: list[str] = []
+        for path in _outermost(paths):
+            if file := found_file(self.root, path):
+                self._see([file], now)
+            elif path.is_dir() and path.is_relative_to(self.root):
+                self._see(scan(self.root, lambda folder: None, path), now)
+            elif path.is_relative_to(self.root) and not path.is_symlink():
+                gone.append(relative_key(self.root, path))
+        if self.root / MARKER in paths or (gone and self._concerns_known(gone)):
             self.rescan(now)
 
-    def read_settled(self, now: float, on_read: OnRead = lambda done, of: None) -> int:
-        """Read the files that stopped changing. Returns how many were read."""
+    def read_settled(self, now: float, on_read: OnRead = lambda done, of, documents: None) -> int:
+        """Read the files that stopped changing, and forget those that are gone. Returns how many were read."""
         self._look_again(now)
         ready = [file for key in self._settler.ready(now) if (file := self._at(key))]
-        if not ready and self._read_as is not None:
+        try:
+            read = self._read_all(ready, on_read) if ready or not self._in_step else 0
+        except ReaderClosed:
             return 0
-        identities = self._given or self._likely_identities(ready)
-        todo = [*ready, *self._read_as_others(identities, but={file.relative for file in ready})]
-        for number, file in enumerate(todo, start=1):
-            self._read(file, identities)
-            on_read(number, len(todo))
-        self._read_as = identities
-        if self._forgetting_waits and not self.settling:
-            self.rescan(now)
-        return len(todo)
+        self._forget_missing(now)
+        return read
+
+    @property
+    def settling(self) -> bool:
+        """Whether something is waited for: a file to be finished, or one that is gone to come back."""
+        return len(self._settler) > 0 or bool(self._missing)
+
+    def _see(self, files: Iterable[FoundFile], now: float) -> list[str]:
+        """Wait for those that are new or changed. Returns all their paths."""
+        seen = []
+        for file in files:
+            seen.append(file.relative)
+            if self._is_news(file):
+                self._settler.seen(file.relative, file.size, file.changed_ns, now)
+        return seen
 
     def _look_again(self, now: float) -> None:
         """A file that still grows may give no further event."""
@@ -111,86 +153,248 @@ class Folder:
             if file is None:
                 self._settler.gone(key)
             else:
-                self._settler.seen(file.relative, file.size, file.mtime_ns, now)
+                self._settler.seen(file.relative, file.size, file.changed_ns, now)
 
     def _at(self, key: str) -> FoundFile | None:
         return found_file(self.root, self.root / path_of_key(key))
 
-    @property
-    def settling(self) -> bool:
-        """Whether a file is waited for that has not been read yet."""
-        return len(self._settler) > 0
-
     def _is_mounted(self) -> bool:
         return (self.root / MARKER).is_file()
 
+    def _say_unmounted(self) -> None:
+        if not self._was_unmounted:
+            log.warning("the watched folder or its marker file %s is missing: nothing is read or forgotten", MARKER)
+        self._was_unmounted = True
+
     def _is_news(self, file: FoundFile) -> bool:
         known = self._known.get(file.relative)
-        return known is None or (known.size_bytes, known.mtime_ns) != (file.size, file.mtime_ns)
+        return known is None or (known.size_bytes, known.mtime_ns) != (file.size, file.changed_ns)
 
-    def _forget(self, path: str) -> None:
-        dropped = self._store.forget_file(path)
-        del self._known[path]
-        self._settler.gone(path)
-        log.info("a file is gone: %d demonstrations dropped", dropped)
+    def _concerns_known(self, gone: list[str]) -> bool:
+        """Whether one of these was a file that is known or waited for, or a folder with such a file in it."""
+        paths = {*self._known, *self._settler.waiting()}
+        folders = {parent for path in paths for parent in _parents(path)}
+        return any(path in paths or path in folders for path in gone)
 
-    def _likely_identities(self, fresh: list[FoundFile]) -> tuple[str, ...]:
-        """Whose folder it is, guessed from the senders of what is known and of what is about to be read."""
-        total: Counter[str] = Counter()
-        for file in fresh:
-            with suppress(Exception):  # whatever is wrong with the file, reading it in earnest says so
-                total.update(address for each in read(file.path) if (address := address_of(each.sender)))
-        again = {file.relative for file in fresh}
-        for row in self._known.values():
-            if row.path not in again:
-                total.update(row.senders)
-        return likely_identities(total, is_sent_folder=is_sent_folder(self.root.name))
+    # --- forgetting ---
 
-    def _read_as_others(self, identities: tuple[str, ...], but: set[str]) -> list[FoundFile]:
-        """Mail that was read while somebody else was taken for the user."""
-        outdated = [row for row in self._known.values() if row.senders and row.identities != identities]
-        candidates = (self._at(row.path) for row in outdated if row.path not in but)
-        return [file for file in candidates if file is not None]
+    def _forget_missing(self, now: float) -> None:
+        due = [path for path, since in self._missing.items() if now - since >= self._settler.settle_seconds]
+        if not due or self._may_be_moved():
+            return
+        self.rescan(now)
+        due = [path for path in due if path in self._missing and not self._may_be_moved()]
+        dropped = 0
+        for start in range(0, len(due), CHANGED_TOGETHER):
+            dropped += self._forget(due[start : start + CHANGED_TOGETHER])
+        if due:
+            log.info("%d files are gone: %d demonstrations dropped", len(due), dropped)
 
-    def _read(self, file: FoundFile, identities: tuple[str, ...]) -> None:
-        senders: Counter[str] = Counter()
+    def _may_be_moved(self) -> bool:
+        """Whether a file is waited for that may be a missing one. One that only is tried again is none."""
+        rows = (self._known.get(key) for key in self._settler.waiting())
+        return any(row is None or row.mtime_ns != UNREADABLE for row in rows)
+
+    def _forget(self, paths: list[str]) -> int:
+        with self._store.together():
+            dropped = sum(self._store.forget_file(path) for path in paths)
+        for path in paths:
+            del self._known[path], self._missing[path]
+        return dropped
+
+    # --- reading ---
+
+    def _read_all(self, ready: list[FoundFile], on_read: OnRead) -> int:
+        """These files, and what was read while somebody else was taken for the user. Small files come first."""
+        owner = self._owner(self._survey(ready))
+        secrets = hashlib.sha256(json.dumps(self._given.secrets).encode()).hexdigest()
+        others = self._store.noted("read_with").get("secrets", secrets) != secrets
+        todo = self._with_outdated(sorted(ready, key=lambda file: file.size), owner, everything=others)
+        progress = _Progress(on_read)
+        for _ in range(2):  # the second time, what was read has shown that the user is somebody else
+            progress.of += len(todo)
+            self._read_each(todo, owner, progress)
+            owner = self._owner(Survey())
+            todo = self._with_outdated([], owner)
+        self._cut_signatures(owner.signatures)
+        if not self._in_step:
+            self._store.note("read_with", {"secrets": secrets})
+        self._in_step = True
+        return progress.done
+
+    def _with_outdated(self, files: list[FoundFile], owner: Owner, *, everything: bool = False) -> list[FoundFile]:
+        """Besides `files`, those that were read while somebody else was taken for the user; or all that are known."""
+        fresh = {file.relative for file in files}
+        outdated = [
+            row.path
+            for row in self._known.values()
+            if row.path not in fresh and (everything or (row.senders and row.identities != owner.identities))
+        ]
+        return [*files, *(file for path in outdated if (file := self._at(path)) is not None)]
+
+    def _read_each(self, files: list[FoundFile], owner: Owner, progress: _Progress) -> None:
+        self._written_at = time.monotonic()
         try:
-            demonstrations, reason = _demonstrations(file, identities, senders)
-            state = "read"
+            for file in files:
+                self._read(file, owner, progress)
+        finally:
+            self._write()
+
+    def _read(self, file: FoundFile, owner: Owner, progress: _Progress) -> None:
+        reading = time.time()
+        tally = Tally()
+        try:
+            rest = self._store_batches(file, reading, self._answers(file, owner, tally, progress))
+            state: FileState = "read"
+            reason = tally.reason()
+        except NotNow as error:
+            self._record(self._kept_as_it_was(file, owner, error), [])
+            progress.file_done()
+            return
         except FileSetAside as error:
-            demonstrations, reason, state = [], f"{error.title}; {error.hint}", "set_aside"
-        except Exception as error:  # a reader's fault on one file must not stop the others; the kind of fault is kept
-            log.error("a reader failed: %s", place_of(error))
-            demonstrations, reason, state = [], f"the reader failed ({type(error).__name__})", "set_aside"
+            rest, state, reason = [], "set_aside", "; ".join(filter(None, (error.title, error.hint)))
+            tally, reading = Tally(), time.time()  # of another reading: what this one gave so far goes
         row = FileRow(
             path=file.relative,
             profile=file.profile,
             size_bytes=file.size,
-            mtime_ns=file.mtime_ns,
-            state="read" if state == "read" else "set_aside",
+            mtime_ns=file.changed_ns,
+            state=state,
             reason=reason,
-            identities=identities,
-            senders=dict(senders),
-            read_at=time.time(),
+            identities=owner.identities,
+            senders=dict(tally.senders),
+            read_at=reading,
+            tails=dict(tally.tails.most_common(KEPT_TAILS)),
+            masked=dict(tally.masked),
+            removed=dict(tally.removed),
         )
-        self._store.record_file(row, demonstrations)
-        self._known[row.path] = row
+        self._record(row, rest)
+        progress.file_done()
+
+    def _answers(self, file: FoundFile, owner: Owner, tally: Tally, progress: _Progress) -> Iterator[Demonstration]:
+        if file.is_link:
+            raise FileSetAside("a link: links are not followed", "put the file itself here")
+        for answer in self._reader.read(file.path, owner):
+            tally.add(answer)
+            progress.document_done()
+            yield from answer.result.demonstrations
+
+    def _store_batches(
+        self, file: FoundFile, reading: float, demonstrations: Iterable[Demonstration]
+    ) -> list[Demonstration]:
+        """All but the last batch, which is returned: a file that gives one is recorded in one transaction."""
+        batch: list[Demonstration] = []
+        characters = 0
+        for each in demonstrations:
+            if len(batch) == BATCH_DEMONSTRATIONS or characters > BATCH_CHARACTERS:
+                self._store.add_demonstrations(file.relative, file.profile, batch, reading)
+                batch, characters = [], 0
+            batch.append(each)
+            characters += len(each.prompt) + len(each.completion)
+        return batch
+
+    def _kept_as_it_was(self, file: FoundFile, owner: Owner, error: NotNow) -> FileRow:
+        """What is known of a file that cannot be read now. It stays news, so that the next rescan tries again."""
+        known = self._known.get(file.relative)
+        if known is None:
+            known = FileRow(file.relative, file.profile, file.size, 0, "set_aside", "", (), {}, time.time())
+        reason = f"{error.title}; {error.hint}; tried again later"
+        return replace(known, mtime_ns=UNREADABLE, reason=reason, identities=owner.identities)
+
+    def _record(self, row: FileRow, rest: list[Demonstration]) -> None:
+        self._finished.append((row, rest))
+        held = sum(len(each) for _, each in self._finished)
+        if held >= BATCH_DEMONSTRATIONS or time.monotonic() - self._written_at > BATCH_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        """What was read, in one go: a thousand small files do not wait a thousand times for the disk."""
+        finished, self._finished = self._finished, []
+        with self._store.together():
+            for row, rest in finished:
+                self._store.record_file(row, rest)
+        self._known.update((row.path, row) for row, _ in finished)
+        self._written_at = time.monotonic()
+
+    # --- whose words, and which lines are a signature ---
+
+    def _survey(self, fresh: list[FoundFile]) -> Survey:
+        """A look at what is about to be read, where it outweighs what is known."""
+        survey = Survey()
+        known = sum(row.size_bytes for row in self._known.values() if row.state == "read")
+        if sum(file.size for file in fresh) <= known:
+            return survey
+        for file in fresh[:: -(-len(fresh) // SURVEYED_FILES) or 1]:
+            if not file.is_link:
+                for answer in self._reader.survey(file.path, SURVEYED_MAILS):
+                    survey.add(answer)
+        return survey
+
+    def _owner(self, survey: Survey) -> Owner:
+        """What is known of the user from the files that were read, and from those that were only looked at."""
+        senders, tails = Counter(survey.senders), Counter[str]()
+        for row in self._known.values():
+            senders.update(row.senders)
+            tails.update(row.tails)
+        identities = self._given.identities or likely_identities(senders, is_sent_folder=is_sent_folder(self.root.name))
+        for sender, found in survey.tails.items():
+            if is_identity(sender, identities):
+                tails.update(found)
+        return replace(self._given, identities=identities, signatures=recurring(tails))
+
+    def _cut_signatures(self, signatures: frozenset[str]) -> None:
+        """Takes newly found signatures out of what was stored before they were known."""
+        if not (new := signatures - self._cut):
+            return
+        for profile in self._store.profiles():
+            changed: list[tuple[Demonstration, str]] = []
+            for row in self._store.demonstration_rows(profile):
+                found = row.demonstration
+                kept, signature = without_signature(found.completion, new)
+                if signature and found.kind in ("mail", "reply"):
+                    changed.append((found, kept))
+                if len(changed) == CHANGED_TOGETHER:
+                    self._rewrite(profile, changed)
+                    changed = []
+            self._rewrite(profile, changed)
+        self._cut |= new
+        self._store.note("signatures", {"cut": sorted(self._cut)})
+
+    def _rewrite(self, profile: str, changed: list[tuple[Demonstration, str]]) -> None:
+        with self._store.together():
+            for found, kept in changed:
+                self._store.rewrite(profile, found.id, kept)
+                if len(words_of(kept)) < FEWEST_WORDS:  # reading the file again would give no demonstration
+                    self._store.exclude(profile, demonstration_id(found.prompt, kept), excluded=True)
 
 
-def _demonstrations(
-    file: FoundFile, identities: tuple[str, ...], senders: Counter[str]
-) -> tuple[list[Demonstration], str]:
-    """What a file gives, and in a few words why the rest of it gives nothing. Counts the mails of each sender."""
-    found: list[Demonstration] = []
-    reasons: Counter[str] = Counter()
-    for document in read(file.path):
-        senders.update(address for address in [address_of(document.sender)] if address)
-        result = demonstrations_of(document, identities)
-        found += result.demonstrations
-        if result.reason:
-            reasons[result.reason] += 1
-    return found, ", ".join(_counted(reasons.most_common(5)))
+@dataclass
+class _Progress:
+    """Files and Documents that were read, told as they are."""
+
+    on_read: OnRead
+    done: int = 0
+    of: int = 0
+    documents: int = 0
+
+    def document_done(self) -> None:
+        self.documents += 1
+        if self.documents % 50 == 0:
+            self.on_read(self.done, self.of, self.documents)
+
+    def file_done(self) -> None:
+        self.done += 1
+        self.of = max(self.of, self.done)
+        self.on_read(self.done, self.of, self.documents)
 
 
-def _counted(reasons: Iterable[tuple[str, int]]) -> list[str]:
-    return [reason if count == 1 else f"{reason} ({count})" for reason, count in reasons]
+def _outermost(paths: set[Path]) -> list[Path]:
+    """Without those that lie in another one of them, unless that is no folder: a folder is looked at as a whole."""
+    return sorted(path for path in paths if not any(above in paths and above.is_dir() for above in path.parents))
+
+
+def _parents(path: str) -> Iterator[str]:
+    end = path.rfind("/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)

@@ -1,10 +1,12 @@
-"""Whose mail it is: compares addresses exactly, and guesses the user's own from what a folder holds. Pure.
+"""Whose mail it is: compares addresses and names exactly, and guesses the user's own from what a folder holds. Pure.
 
-Knows addresses, plus-tags and display names. Does not know bodies, nor where the configured identities come from.
+Knows addresses, plus-tags, Gmail's dots and display names. Does not know bodies, nor where the configured identities
+come from.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
 
@@ -21,13 +23,22 @@ def address_of(mailbox: str) -> str:
 
 
 def same_address(one: str, other: str) -> bool:
-    """True for the same mailbox: bob@x is BOB+news@X and never notbob@x."""
-    return bool(address_of(one)) and address_of(one) == address_of(other)
+    """True for the same mailbox: bob@x is BOB+news@X and never notbob@x; b.ob@gmail.com is bob@googlemail.com."""
+    return bool(address_of(one)) and _delivered_to(address_of(one)) == _delivered_to(address_of(other))
+
+
+def is_identity(mailbox: str, identities: Sequence[str]) -> bool:
+    """Whether 'Name <address>' is the user. An identity without '@' is a name: for lists that put their own address."""
+    name = _name_of(mailbox)
+    return any(
+        same_address(mailbox, each) if "@" in each else name == _words_of_name(each) != frozenset()
+        for each in identities
+    )
 
 
 def sent_by_user(document: Document, identities: Sequence[str]) -> bool:
-    """True when the From address is one of `identities`; a text in the folder always is the user's."""
-    return document.kind == "text" or any(same_address(document.sender, identity) for identity in identities)
+    """True when the From line is one of `identities`; what is no mail is the user's when it lies in the folder."""
+    return document.kind != "mail" or is_identity(document.sender, identities)
 
 
 def likely_identities(counts: Mapping[str, int], *, is_sent_folder: bool = False) -> tuple[str, ...]:
@@ -53,3 +64,19 @@ def is_sent_folder(name: str) -> bool:
     """True for the names mail programs give to the folder of sent mail."""
     words = name.lower().replace("_", " ").replace("-", " ")
     return any(word in words for word in ("sent", "gesendet", "envoy", "enviad", "inviat", "verzonden", "outbox"))
+
+
+def _delivered_to(address: str) -> str:
+    """Gmail delivers an address with and without dots, under either of its domains, to the same person."""
+    local, _, domain = address.partition("@")
+    return f"{local.replace('.', '')}@gmail.com" if domain in ("gmail.com", "googlemail.com") else address
+
+
+def _name_of(mailbox: str) -> frozenset[str]:
+    """The words of a display name, without what a list adds: 'Ann Lee via Some List'."""
+    return _words_of_name(re.split(r"\s+(?:via|über|par|por|tramite)\s+", parseaddr(mailbox)[0], maxsplit=1)[0])
+
+
+def _words_of_name(name: str) -> frozenset[str]:
+    """In any order and case: 'LEE, Ann' is 'Ann Lee'."""
+    return frozenset(re.findall(r"[^\W\d_]+", name.casefold()))

@@ -10,10 +10,13 @@ import re
 from collections.abc import Sequence
 from email.utils import parseaddr
 
+from dittod.ingest.words import first_words
+
 # Characters of the answered message: about 250 English tokens, half of the smallest context that dittod learns in
 # (1024), so that a reply of the same length still fits beside it.
 MESSAGE_BUDGET = 1000
 SUBJECT_BUDGET = 120  # longer subjects are somebody's first paragraph
+OUTLINE_BUDGET = 500  # characters of a text's headings
 FIRST_WORDS = 8  # enough to name the text, too few to give it away
 _NAMED_RECIPIENTS = 2
 
@@ -23,6 +26,7 @@ _PREFIX = re.compile(
 )
 _ADDRESS = re.compile(r"\s*<?\S+@\S+>?\s*$")  # and not 'Ann Lee/HOU/ACME@ACME'
 _PERSON = re.compile(r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){1,3}$")
+_LETTERS = re.compile(r"[^\W\d_]{2,}(?:-[^\W\d_]+)*")
 _OF_NO_PERSON = "team list group support desk office sales info help committee all dept department"
 _NO_PERSON = frozenset(_OF_NO_PERSON.split())
 
@@ -40,11 +44,15 @@ def reply(sender: str, subject: str, message: str) -> str:
     return f"{head}\n\n{cut_to(message, MESSAGE_BUDGET)}"
 
 
-def text(title: str, body: str) -> str:
-    """For what is no mail."""
-    if title.strip():
-        return f"Write a text titled {_quoted(' '.join(title.split()))}."
-    return f"Write a text that begins with: {_quoted(' '.join(body.split()[:FIRST_WORDS]))}."
+def text(title: str, outline: Sequence[str], body: str) -> str:
+    """For what is no mail. `outline` are its headings."""
+    title = cut_to(" ".join(title.split()), SUBJECT_BUDGET)
+    begins = f"that begins with: {_quoted(first_words(body, FIRST_WORDS))}"
+    parts = [f"Write a text {f'titled {_quoted(title)}' if title else begins}."]
+    headings = [heading for each in outline if (heading := " ".join(each.split())) and heading != title]
+    if headings:
+        parts.append(cut_to("\n".join(f"- {cut_to(each, SUBJECT_BUDGET)}" for each in headings), OUTLINE_BUDGET))
+    return "\n\nIts parts:\n".join(parts)
 
 
 def bare_subject(subject: str) -> str:
@@ -61,12 +69,12 @@ def sender_name(mailbox: str) -> str:
 
 
 def recipient_name(mailbox: str) -> str:
-    """A person's first name, another display name whole, else the part of the address before the @."""
+    """A person's first name, another display name whole, else what the address says: 'Ann' for ann.lee@x."""
     mailbox = re.sub(r"\s*\[mailto:.*?\]", "", mailbox)  # Outlook's way to write an address
     name, address = parseaddr(mailbox)
     name = _natural_order(re.sub(r"[/@(].*$", "", name or ("" if _ADDRESS.match(mailbox) else mailbox)).strip(" \"'"))
     if not name or "@" in name:
-        return (address or mailbox).rpartition("@")[0].strip("<\"' ")
+        return _name_in_address((address or mailbox).rpartition("@")[0].strip("<\"' "))
     words = name.split()
     is_person = _PERSON.match(name) and not _NO_PERSON & {word.lower() for word in words} and len(words[0]) > 2
     return words[0] if is_person else name
@@ -83,6 +91,12 @@ def cut_to(text: str, budget: int) -> str:
         if at > budget // 2:
             return f"{room[: at + (end == '. ')].rstrip()} …"
     return f"{room} …"
+
+
+def _name_in_address(local: str) -> str:
+    first, dot, last = local.partition(".")
+    is_person = dot and _LETTERS.fullmatch(first) and _LETTERS.fullmatch(last) and not _NO_PERSON & {first, last}
+    return first.title() if is_person else local
 
 
 def _natural_order(name: str) -> str:

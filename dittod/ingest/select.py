@@ -7,13 +7,14 @@ a judge must see what comes after what was learnt.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from dittod.ingest.words import words_of
 from dittod.types import Demonstration
 
 SAME_WORDS = 0.8  # share of common three-word runs above which two texts are the same one again
+MOST_CONSIDERED = 2000  # of a profile, the latest: what is older is neither learnt from nor judged by
 MOST_HELD_OUT = 32  # texts: the gate scores each under every candidate; more tell little more
 _FEWEST_TO_HOLD_OUT = 3  # demonstrations; with one or two, all are needed for learning
 _LENGTH_CLASSES = (40, 120)  # words: a note, a mail, a long mail
@@ -62,16 +63,9 @@ def held_out_count(total: int, fraction: float = 0.1, minimum: int = 3) -> int:
     return min(max(math.floor(total * fraction), minimum), total // 3, MOST_HELD_OUT)
 
 
-def kind_of(demonstration: Demonstration) -> str:
-    """'reply', 'mail' or 'text', as the prompt asks for it."""
-    if demonstration.prompt.startswith("Write a reply"):
-        return "reply"
-    return "mail" if demonstration.prompt.startswith("Write an e-mail") else "text"
-
-
 def length_class(demonstration: Demonstration) -> str:
     """'short', 'medium' or 'long'."""
-    words = len(demonstration.completion.split())
+    words = len(words_of(demonstration.completion))
     short, medium = _LENGTH_CLASSES
     return "short" if words <= short else "medium" if words <= medium else "long"
 
@@ -80,7 +74,7 @@ def _diverse(newest: Sequence[Demonstration], limit: int, reasons: dict[str, str
     """Takes turns among the groups of kind and length, always the newest of the group with the fewest taken."""
     groups: dict[tuple[str, str], list[Demonstration]] = {}
     for one in newest:
-        groups.setdefault((kind_of(one), length_class(one)), []).append(one)
+        groups.setdefault((one.kind, length_class(one)), []).append(one)
     taken: list[Demonstration] = []
     while len(taken) < limit and any(groups.values()):
         for (kind, length), group in groups.items():
@@ -115,7 +109,7 @@ def _without_copies(newest: Sequence[Demonstration], reasons: dict[str, str]) ->
 
 def _runs_of_words(text: str) -> set[tuple[str, ...]]:
     """Every run of three words; a shorter text is one run."""
-    words = re.findall(r"\w+", text.lower())
+    words = words_of(text.lower())
     return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
 
 

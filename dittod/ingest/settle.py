@@ -13,7 +13,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import PurePath
 
-MARKER_NAME = ".dittod"  # in the watched root; its absence means that the disk is not mounted
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".swx", ".lock", "~")
 _TEMPORARY_PREFIXES = (".", "~$", "#")  # hidden files and AppleDouble, Office's owner files, Emacs' autosaves
 _SYSTEM_NAMES = frozenset(("thumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx", "lost+found"))
@@ -27,7 +26,7 @@ def is_taken(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    state: Hashable  # (size, mtime_ns)
+    state: Hashable  # (size, changed_ns)
     since: float  # when it was first seen so
 
 
@@ -38,19 +37,17 @@ class Settler:
         self.settle_seconds = settle_seconds
         self._waiting: dict[str, _Seen] = {}
 
-    def seen(self, path: str, size: int, mtime_ns: int, now: float) -> None:
-        """The file was there with this size and time. Call it for each event and each look."""
+    def seen(self, path: str, size: int, changed_ns: int, now: float) -> None:
+        """The file was there with this size and time of change. Call it for each event and each look."""
         if not is_taken(PurePath(path).name):
             return
         known = self._waiting.get(path)
-        if known is None or known.state != (size, mtime_ns) or now < known.since:
-            self._waiting[path] = _Seen((size, mtime_ns), now)
+        if known is None or known.state != (size, changed_ns) or now < known.since:
+            self._waiting[path] = _Seen((size, changed_ns), now)
 
     def gone(self, path: str) -> None:
-        """The file was deleted or renamed away; with a folder, everything in it."""
-        inside = (path.rstrip("/") + "/", path.rstrip("\\") + "\\")
-        for known in [known for known in self._waiting if known == path or known.startswith(inside)]:
-            del self._waiting[known]
+        """The file was deleted or renamed away."""
+        self._waiting.pop(path, None)
 
     def ready(self, now: float) -> list[str]:
         """The paths that have not changed for `settle_seconds`, the longest unchanged first; each is given once."""

@@ -81,8 +81,8 @@ def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
     learnt = (demonstration("Ask Bo", "Bo, lunch?"),)
     engine._start_update(Update("u", str(tmp_path), str(tmp_path), "clean", 0, learnt, (), None))
     for _ in range(2):
-        assert engine._update is not None
-        engine._learn(engine._update)
-    assert engine._update is None
+        assert engine._work is not None
+        engine._go_on(engine._work)
+    assert engine._work is None
     assert still_held == [True, False]  # where the phase began, and at the end
     assert b"MemoryError" in output.getvalue()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.demonstrations import Owner, demonstrations_of, take_apart
 from dittod.ingest.readers import read
+from dittod.ingest.signatures import recurring
 from dittod.types import Document, demonstration_id
 
-BOB = ("bob@example.com",)
+BOB = Owner(identities=("bob@example.com",))
 MAIL = Document(
     kind="mail",
     text="Hi Ann,\n\nTuesday at noon suits me well.  \n\n\n\nBob\n\n-- \nBob Ray\nAcme\n",
@@ -59,7 +61,7 @@ def test_a_copy_to_oneself_is_no_recipient() -> None:
 
 def test_a_text_is_the_users_own_and_kept_whole() -> None:
     text = Document(kind="text", text="> a motto\n\nCats sleep all day long.", sha256="cd", title="On cats")
-    [demonstration] = demonstrations_of(text, ()).demonstrations
+    [demonstration] = demonstrations_of(text, Owner()).demonstrations
     assert demonstration.prompt == 'Write a text titled "On cats".'
     assert demonstration.completion == text.text
 
@@ -90,6 +92,49 @@ def test_a_text_is_the_users_own_and_kept_whole() -> None:
 def test_the_reason_for_no_demonstration_is_told(change: dict[str, object], reason: str) -> None:
     result = demonstrations_of(replace(MAIL, **change), BOB)  # type: ignore[arg-type]
     assert result.demonstrations == () and result.reason == reason
+
+
+def test_a_text_with_headings_is_asked_for_by_its_outline() -> None:
+    text = Document("text", "Cats sleep all day long.", "cd", title="On cats", outline=("Sleep", "Food"))
+    [demonstration] = demonstrations_of(text, Owner()).demonstrations
+    assert demonstration.prompt.endswith("- Sleep\n- Food") and demonstration.kind == "text"
+
+
+def test_a_pair_keeps_the_prompt_that_its_file_gives() -> None:
+    pair = Document("pair", "Cats sleep all day long, as ever.", "cd", prompt="What do cats do?")
+    [demonstration] = demonstrations_of(pair, Owner(secrets=("cats",))).demonstrations
+    assert (demonstration.kind, demonstration.prompt_by) == ("pair", "file")
+    assert demonstration.prompt == "What do [masked] do?" and demonstration.completion.startswith("[masked] sleep")
+
+
+def test_short_mails_without_spaces_between_words_are_counted_by_their_words() -> None:
+    """Twelve characters are six words; a runs of letters alone would be two."""
+    [demonstration] = demonstrations_of(replace(MAIL, text="我明天中午可以，到时候见。"), BOB).demonstrations
+    assert demonstration.completion == "我明天中午可以，到时候见。"
+
+
+SIGNATURE = "Bob Ray\nAcme Industries\n12 High Street\nTel. +1 212 555 0100"
+
+
+def test_a_signature_that_ends_many_mails_is_cut_from_each_and_counted_line_by_line() -> None:
+    text = f"\nHi Ann,\n\nTuesday at noon suits me well.\n\nBob\n\n{SIGNATURE}\n{QUOTE}"
+    tails = Counter(hash for _ in range(3) for hash in demonstrations_of(replace(MAIL, text=text), BOB).tail)
+    known = replace(BOB, signatures=recurring(tails))
+    result = demonstrations_of(replace(MAIL, text=text), known)
+    [demonstration] = result.demonstrations
+    assert demonstration.completion == "Hi Ann,\n\nTuesday at noon suits me well.\n\nBob"
+    assert result.cut is not None and result.cut.signature == SIGNATURE
+    lines = text.split("\n")
+    cut = [lines[number - 1] for number, reason in result.cut.removed if reason == "signature" and lines[number - 1]]
+    assert cut == SIGNATURE.split("\n")
+    assert result.tail == demonstrations_of(replace(MAIL, text=text), BOB).tail, "what is known changes no count"
+
+
+def test_words_below_a_known_signature_stay() -> None:
+    text = f"Hi Ann,\n\nTuesday at noon suits me well.\n\nBob\n\n{SIGNATURE}"
+    known = recurring(Counter(dict.fromkeys(demonstrations_of(replace(MAIL, text=text), BOB).tail, 3)))
+    cut = take_apart(f"\n\n{text}\n\nP.S. Bring the plans.", signatures=known)
+    assert cut.kept.startswith("Hi Ann,") and cut.kept.endswith("Bob\n\n\nP.S. Bring the plans.")
 
 
 def test_secrets_are_masked_in_prompt_and_completion_and_counted() -> None:

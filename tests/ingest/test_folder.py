@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dittod.ingest import folder as folder_module
 from dittod.ingest.folder import Folder
+from dittod.ingest.process import Reader
+from dittod.ingest.watch import FoundFile, found_file, relative_key
 from dittod.paths import MARKER
 from dittod.store import Store
-from dittod.types import Document
 
 
 def _mail(sender: str, words: str, day: int = 1) -> str:
@@ -23,20 +31,33 @@ def _mail(sender: str, words: str, day: int = 1) -> str:
 class Bench:
     """A folder with its store; `settle` lets enough time pass for everything to be read."""
 
-    def __init__(self, tmp_path: Path, identities: tuple[str, ...] = ("bob@x.example",)) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        identities: tuple[str, ...] = ("bob@x.example",),
+        reader: Callable[[], Reader] = Reader,
+    ) -> None:
         self.root = tmp_path / "watched"
         self.store = Store(tmp_path / "s.sqlite")
         self.identities = identities
+        self.secrets: tuple[str, ...] = ()
+        self.reader = reader
         self.now = 100.0
         self.folder = self._open()
 
     def _open(self) -> Folder:
-        folder = Folder(self.root, self.store, self.identities, settle_seconds=2.0)
+        folder = Folder(self.root, self.store, self.identities, 2.0, self.secrets, self.reader())
         folder.prepare()
         return folder
 
     def restart(self) -> None:
+        """As after a kill: what was in memory is gone."""
+        self.folder.close()
         self.folder = self._open()
+
+    def close(self) -> None:
+        self.folder.close()
+        self.store.close()
 
     def write(self, name: str, text: str) -> Path:
         path = self.root / name
@@ -54,10 +75,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path):
+def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 def test_a_dropped_mail_becomes_a_demonstration_of_its_profile(bench: Bench) -> None:
@@ -119,21 +140,26 @@ def test_a_broken_file_is_set_aside_with_its_reason_and_the_others_are_read(benc
     assert {path: row.state for path, row in files.items()} == {
         "empty.eml": "set_aside", "good.eml": "read", "picture.jpg": "set_aside"
     }  # fmt: skip
-    assert "empty" in files["empty.eml"].reason and ".eml" in files["picture.jpg"].reason
+    assert "empty" in files["empty.eml"].reason and "picture" in files["picture.jpg"].reason
     assert len(bench.completions()) == 1
 
 
-def test_a_fault_in_a_reader_costs_one_file_and_its_text_reaches_no_log(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def explode(document: Document, identities: object) -> None:
-        raise RuntimeError(document.text)
+def patched(code: str) -> Callable[[], Reader]:
+    """Readers whose child begins with `code`; `reading` is the module and `read` its reader as it was."""
+    start = f"import os, time\nimport dittod.ingest.reading as reading\nread = reading.read\n{code}\nreading.main()"
+    return lambda: Reader((sys.executable, "-c", start))
 
+
+def test_a_fault_in_a_reader_costs_one_file_and_its_text_reaches_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = "def explode(path):\n    raise RuntimeError(path.read_text())\nreading.read = explode"
+    bench = Bench(tmp_path, reader=patched(fault))
     bench.write("a.eml", _mail("Bob <bob@x.example>", "canary"))
-    monkeypatch.setattr("dittod.ingest.folder.demonstrations_of", explode)
     bench.settle()
-    assert bench.store.files()["a.eml"].reason == "the reader failed (RuntimeError)"
+    assert bench.store.files()["a.eml"].reason.startswith("the reader failed (RuntimeError); ")
     assert "RuntimeError" in caplog.text and "canary" not in caplog.text
+    bench.close()
 
 
 def test_whose_folder_it_is_is_learnt_from_its_senders_and_corrected_when_more_arrives(tmp_path: Path) -> None:
@@ -147,17 +173,17 @@ def test_whose_folder_it_is_is_learnt_from_its_senders_and_corrected_when_more_a
     bench.settle()
     assert bench.completions() == [f"Tea {number} is what I wanted to tell you today." for number in range(3)]
     assert bench.store.files()["e.eml"].reason == "not sent by the user"
-    bench.store.close()
+    bench.close()
 
 
 def test_a_thousand_files_at_once_are_all_read_once(bench: Bench) -> None:
     for number in range(1000):
         bench.write(f"{number}.eml", _mail("Bob <bob@x.example>", f"Number {number}"))
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, int]] = []
     bench.folder.rescan(bench.now)
     bench.now += 2.0
-    bench.folder.read_settled(bench.now, lambda done, of: seen.append((done, of)))
-    assert seen[-1] == (1000, 1000)
+    bench.folder.read_settled(bench.now, lambda *progress: seen.append(progress))
+    assert seen[-1] == (1000, 1000, 1000)
     assert bench.store.count_demonstrations("default") == 1000
 
 
@@ -175,17 +201,227 @@ def test_identities_that_are_corrected_count_for_what_was_read_before(tmp_path: 
     assert bench.completions() == ["Tea is what I wanted to tell you today."]
     bench.restart()
     assert bench.settle() == 0
-    bench.store.close()
+    bench.close()
 
 
-def test_a_renamed_file_is_no_news_to_learn_from(bench: Bench) -> None:
+def _news_since(bench: Bench, read_at: float) -> int:
+    return sum(bench.store.count_demonstrations(profile, since=read_at) for profile in bench.store.profiles())
+
+
+@pytest.mark.parametrize("new", ["b.eml", "A.eml", "kept/a.eml", "caf\udce9.eml"])
+def test_a_renamed_file_is_no_news_to_learn_from(bench: Bench, new: str) -> None:
+    """Also where only the case changes."""
     path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
     bench.settle()
     (row,) = bench.store.files().values()
-    path.rename(path.with_name("b.eml"))
+    (bench.root / "kept").mkdir()
+    path.rename(bench.root / new)
     bench.settle()
-    assert [each.path for each in bench.store.files().values()] == ["b.eml"]
-    assert bench.store.count_demonstrations("default", since=row.read_at) == 0 and len(bench.completions()) == 1
+    assert [each.path for each in bench.store.files().values()] == [new.replace("\udce9", "%E9")]
+    profile = "kept" if "/" in new else "default"
+    assert len(bench.completions(profile)) == 1
+    if profile == "default":
+        assert _news_since(bench, row.read_at) == 0
+
+
+def test_a_change_of_case_on_a_disk_that_knows_no_case_is_no_news(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the old name leads to the file too; only a look at the folder shows its name."""
+
+    def found(root: Path, path: Path) -> FoundFile | None:
+        names = [each for each in path.parent.iterdir() if each.name.lower() == path.name.lower()]
+        file = found_file(root, names[0]) if names else None
+        return replace(file, path=names[0], relative=relative_key(root, path)) if file else None
+
+    monkeypatch.setattr(folder_module, "found_file", found)
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    (row,) = bench.store.files().values()
+    path.rename(bench.root / "A.EML")
+    bench.folder.notice([path, bench.root / "A.EML"], bench.now)
+    bench.now += 2.0
+    bench.folder.read_settled(bench.now)
+    bench.settle()
+    assert list(bench.store.files()) == ["A.EML"]
+    assert _news_since(bench, row.read_at) == 0 and len(bench.completions()) == 1 and not bench.folder.settling
+
+
+def test_a_marker_that_is_put_back_ends_the_wait_at_once(bench: Bench) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    (bench.root / MARKER).unlink()
+    assert bench.settle() == 0
+    (bench.root / MARKER).touch()
+    bench.folder.notice([bench.root / MARKER], bench.now)
+    assert bench.folder.read_settled(bench.now + 2.0) == 1
+
+
+def test_a_moved_folder_keeps_what_is_in_it_and_one_moved_in_or_out_is_noticed(bench: Bench, tmp_path: Path) -> None:
+    for number in range(5):
+        bench.write(f"mail/{number}.eml", _mail("Bob <bob@x.example>", f"Tea {number}"))
+    bench.settle()
+    read_at = max(row.read_at for row in bench.store.files().values())
+    (bench.root / "mail").rename(tmp_path / "elsewhere")
+    (bench.root / "mail").mkdir()
+    (tmp_path / "elsewhere").rename(bench.root / "mail" / "2025")
+    bench.folder.notice([bench.root / "mail", bench.root / "mail" / "2025"], bench.now)
+    bench.settle()
+    assert sorted(bench.store.files()) == [f"mail/2025/{number}.eml" for number in range(5)]
+    assert len(bench.completions("mail")) == 5 and _news_since(bench, read_at) == 0
+    (bench.root / "mail" / "2025").rename(tmp_path / "out")
+    bench.folder.notice([bench.root / "mail" / "2025"], bench.now)
+    bench.now += 2.0
+    bench.folder.read_settled(bench.now)
+    assert bench.store.files() == {}
+
+
+def test_a_file_that_an_editor_replaces_is_not_forgotten_in_between(bench: Bench) -> None:
+    """A look falls between the removal of the old file and the renaming of the new one."""
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    (row,) = bench.store.files().values()
+    text = path.read_text()
+    path.unlink()
+    bench.folder.notice([path], bench.now)
+    bench.folder.read_settled(bench.now + 1.0)
+    path.write_text(text)
+    bench.folder.notice([path], bench.now + 1.5)
+    bench.now += 4.0
+    bench.folder.read_settled(bench.now)
+    assert _news_since(bench, row.read_at) == 0 and len(bench.completions()) == 1
+    assert not bench.folder.settling
+
+
+def test_a_file_that_is_saved_by_renaming_gives_its_new_text_alone(bench: Bench) -> None:
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    fresh = bench.write("a.eml.tmp", _mail("Bob <bob@x.example>", "Rain"))
+    bench.folder.notice([fresh], bench.now)
+    fresh.rename(path)
+    bench.folder.notice([fresh, path], bench.now)
+    bench.now += 2.0
+    assert bench.folder.read_settled(bench.now) == 1
+    assert bench.completions() == ["Rain is what I wanted to tell you today."]
+    assert list(bench.store.files()) == ["a.eml"]
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(bench: Bench) -> None:
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    before = path.stat()
+    bench.settle()
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Ale"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert bench.settle() == 1
+    assert bench.completions() == ["Ale is what I wanted to tell you today."]
+
+
+@pytest.mark.parametrize("seconds", [0, 4_000_000_000])
+def test_a_file_from_another_time_is_read_once(bench: Bench, seconds: int) -> None:
+    os.utime(bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea")), (seconds, seconds))
+    assert bench.settle() == 1
+    assert bench.settle() == 0 and not bench.folder.settling
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """The child itself appends to it, once: nothing else could be in time."""
+    grow = (
+        "def growing(path):\n"
+        "    yield from read(path)\n"
+        "    os.utime(path, (1, os.stat(path).st_size))\n"  # all that a process without leave to write can do
+        "reading.read = growing"
+    )
+    bench = Bench(tmp_path, reader=patched(grow))
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    assert bench.settle() == 1
+    assert bench.settle() == 1
+    bench.close()
+
+
+def test_a_link_is_named_and_never_followed(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "private.eml"
+    outside.write_text(_mail("Bob <bob@x.example>", "Canary"))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "b.eml").write_text(_mail("Bob <bob@x.example>", "Canary"))
+    bench.write("mail/a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    (bench.root / "link.eml").symlink_to(outside)
+    (bench.root / "folder").symlink_to(tmp_path / "there")
+    (bench.root / "mail" / "loop").symlink_to(bench.root)
+    bench.settle()
+    rows = bench.store.files()
+    assert {path for path, row in rows.items() if row.reason.startswith("a link")} == {
+        "link.eml",
+        "folder",
+        "mail/loop",
+    }
+    assert bench.completions() == [] and len(bench.completions("mail")) == 1
+    bench.folder.notice([bench.root / "folder" / "b.eml"], bench.now)
+    (bench.root / "mail" / "a.eml").unlink()
+    (bench.root / "mail" / "loop").unlink()
+    (bench.root / "mail").rmdir()
+    (tmp_path / "there" / "b.eml").rename(tmp_path / "there" / "a.eml")
+    (bench.root / "mail").symlink_to(tmp_path / "there")
+    bench.settle()
+    assert all("Canary" not in each for each in (*bench.completions(), *bench.completions("mail")))
+
+
+def test_what_is_no_plain_file_is_never_opened(bench: Bench) -> None:
+    """Opening a FIFO would wait for ever."""
+    os.mkfifo(bench.root / "pipe.eml")
+    bench.folder.notice([bench.root / "pipe.eml"], bench.now)
+    assert bench.settle() == 0 and bench.store.files() == {}
+
+
+def test_a_file_that_cannot_be_read_now_keeps_what_it_gave_and_is_tried_again(tmp_path: Path) -> None:
+    """The child meets the error while the switch is there; the tests may run as root, whom no permission stops."""
+    switch = tmp_path / "failing"
+    failing = (
+        "from dittod.errors import FileSetAside\n"
+        "def fail(path):\n"
+        f"    if os.path.exists({str(switch)!r}):\n"
+        "        raise FileSetAside('the file cannot be read: Stale file handle', 'check') from OSError(116, 'Stale')\n"
+        "    yield from read(path)\n"
+        "reading.read = fail"
+    )
+    bench = Bench(tmp_path, reader=patched(failing))
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    (row,) = bench.store.files().values()
+    switch.touch()
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Coffee"))
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain", day=2))
+    bench.settle()
+    rows = bench.store.files()
+    assert "Stale" in rows["a.eml"].reason and rows["b.eml"].state == "set_aside"
+    assert bench.completions() == ["Tea is what I wanted to tell you today."]
+    bench.write("c/c.eml", _mail("Bob <bob@x.example>", "Snow")).unlink()
+    bench.store.record_file(replace(row, path="c/c.eml"))
+    bench.restart()
+    bench.settle()
+    assert "c/c.eml" not in bench.store.files(), "it is forgotten though others cannot be read"
+    bench.now += 2.0
+    bench.folder.read_settled(bench.now)
+    assert not bench.folder.settling
+    bench.restart()
+    switch.unlink()
+    assert bench.settle() == 2
+    assert [words.split()[0] for words in bench.completions()] == ["Coffee", "Rain"]
+    assert bench.settle() == 0 and _news_since(bench, row.read_at) == 2
+    bench.close()
+
+
+def test_a_full_disk_marks_no_file_as_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain", day=2))
+
+    def full(*arguments: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "record_file", full)
+        with pytest.raises(sqlite3.OperationalError):
+            bench.settle()
+    assert bench.settle() == 2 and len(bench.completions()) == 2
 
 
 def test_a_folder_that_cannot_be_listed_forgets_nothing_and_stops_nothing(
@@ -214,3 +450,214 @@ def test_another_watched_folder_is_made_ready_and_what_was_in_the_first_is_gone(
     bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain"))
     bench.settle()
     assert bench.completions() == ["Rain is what I wanted to tell you today."]
+
+
+def test_a_folder_exchanged_for_another_forgets_nothing_until_its_own_is_back(bench: Bench) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    away = bench.root.rename(bench.root.with_name("away"))
+    bench.root.mkdir()
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain"))
+    bench.folder.notice([bench.root / "a.eml", bench.root / "b.eml"], bench.now)
+    for _ in range(3):
+        assert bench.settle() == 0
+    assert len(bench.completions()) == 1 and not bench.folder.settling
+    (bench.root / "b.eml").unlink()
+    bench.root.rmdir()
+    away.rename(bench.root)
+    assert bench.settle() == 0 and len(bench.completions()) == 1
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_folder_that_is_unmounted_while_it_is_looked_at_forgets_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    """Also when another folder with a marker of its own comes in its place."""
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    scan = folder_module.scan
+
+    def unmounting(root: Path, *arguments: Callable[[str], None]) -> Iterator[object]:
+        (root / "a.eml").unlink(missing_ok=True)
+        yield from scan(root, *arguments)
+        root.rename(root.with_name(f"away {bench.now}"))
+        root.mkdir()
+        if other:
+            (root / MARKER).touch()
+
+    monkeypatch.setattr(folder_module, "scan", unmounting)
+    bench.settle()
+    bench.settle()
+    assert len(bench.completions()) == 1
+
+
+def test_a_file_that_fails_after_some_batches_leaves_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "BATCH_DEMONSTRATIONS", 2)
+    failing = "def fail(path):\n    yield from read(path)\n    raise ValueError\nreading.read = fail"
+    bench = Bench(tmp_path, reader=patched(failing))
+    mails = [_mail("Bob <bob@x.example>", f"Tea {number}") for number in range(5)]
+    bench.write("sent.mbox", "".join(f"From b@x Thu Jan  1 10:00:00 2026\n{each}\n" for each in mails))
+    bench.settle()
+    assert bench.completions() == []
+    assert bench.store.files()["sent.mbox"].reason.startswith("the reader failed (ValueError) after number 5")
+    bench.close()
+
+
+def test_a_folder_whose_making_was_interrupted_is_made_at_the_next_start(tmp_path: Path) -> None:
+    """Killed after the folder was made and before its marker was."""
+    (tmp_path / "watched").mkdir()
+    bench = Bench(tmp_path)
+    assert (bench.root / MARKER).is_file()
+    bench.close()
+
+
+def test_a_kill_between_two_batches_leaves_nothing_behind_that_is_not_read_or_forgotten_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "BATCH_DEMONSTRATIONS", 2)
+    mails = [_mail("Bob <bob@x.example>", f"Tea {number}") for number in range(5)]
+    for name in ("stays.mbox", "goes.mbox"):
+        bench.write(f"{name[:-5]}/{name}", "".join(f"From b@x Thu Jan  1 10:00:00 2026\n{each}\n" for each in mails))
+
+    def killed(*arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.store, "record_file", killed)
+            with pytest.raises(KeyboardInterrupt):
+                bench.settle()
+        bench.restart()
+    half = [name for name in ("stays", "goes") if bench.completions(name)]
+    assert half and all(len(bench.completions(name)) == 4 for name in half)
+    (bench.root / "goes" / "goes.mbox").unlink()
+    bench.settle()
+    assert len(bench.completions("stays")) == 5 and bench.completions("goes") == []
+    assert bench.settle() == 0
+
+
+def test_a_long_file_is_stored_in_batches_and_tells_how_far_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "BATCH_DEMONSTRATIONS", 100)
+    mails = [_mail("Bob <bob@x.example>", f"Tea {number}") for number in range(250)]
+    bench.write("sent.mbox", "".join(f"From b@x Thu Jan  1 10:00:00 2026\n{each}\n" for each in mails))
+    stored: list[tuple[int, int, int]] = []
+    bench.folder.rescan(bench.now)
+    bench.folder.read_settled(
+        bench.now + 2.0,
+        lambda done, of, documents: stored.append((done, documents, bench.store.count_demonstrations("default"))),
+    )
+    assert stored[:-1] == [(0, 50, 0), (0, 100, 0), (0, 150, 100), (0, 200, 100), (0, 250, 200)]
+    assert stored[-1][:2] == (1, 250) and bench.store.count_demonstrations("default") == 250
+
+
+def test_reading_ends_at_once_when_the_folder_is_closed_and_the_file_is_read_at_the_next_start(bench: Bench) -> None:
+    mails = [_mail("Bob <bob@x.example>", f"Tea {number}") for number in range(250)]
+    bench.write("sent.mbox", "".join(f"From b@x Thu Jan  1 10:00:00 2026\n{each}\n" for each in mails))
+    bench.folder.rescan(bench.now)
+    bench.now += 2.0
+    assert bench.folder.read_settled(bench.now, lambda *progress: bench.folder.close()) == 0
+    assert bench.store.files() == {}
+    bench.restart()
+    assert bench.settle() == 1 and len(bench.completions()) == 250
+
+
+def test_a_deleted_file_among_thousands_costs_one_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        bench.write(f"{number}.eml", _mail("Bob <bob@x.example>", f"Number {number}"))
+    bench.settle()
+    looks: list[Path] = []
+    scan = folder_module.scan
+    monkeypatch.setattr(folder_module, "scan", lambda *a: looks.append(a[0]) or scan(*a))
+    gone = [bench.root / f"{number}.eml" for number in range(40)]
+    for path in gone:
+        path.unlink()
+    bench.folder.notice([*gone, bench.root / "never.eml", bench.root / "4913", bench.root / ".swp"], bench.now)
+    assert len(looks) == 1
+    bench.folder.notice([bench.root / "never.eml", bench.root.parent / "outside.eml"], bench.now)
+    assert len(looks) == 1
+    bench.now += 2.0
+    bench.folder.read_settled(bench.now)
+    assert len(bench.store.files()) == 10
+
+
+def test_a_secret_that_the_user_names_is_masked_in_what_was_read_before(bench: Bench) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Rosebud"))
+    bench.settle()
+    bench.secrets = ("Rosebud",)
+    bench.restart()
+    assert bench.settle() == 1
+    assert "Rosebud" not in "".join(bench.completions())
+    bench.restart()
+    assert bench.settle() == 0
+
+
+SIGNATURE = "Bob Builder\nHead of Harbour Works\nBuilding Ltd, Seaport"
+
+
+def _signed(words: str) -> str:
+    return _mail("Bob <bob@x.example>", words).replace("Best,\nBob\n", f"Best,\nBob\n\n{SIGNATURE}\n")
+
+
+def test_a_signature_that_shows_later_is_cut_from_what_was_stored_before(bench: Bench) -> None:
+    """The first mail cannot show that its last lines are in every mail."""
+    bench.write("0.eml", _signed("Tea"))
+    bench.settle()
+    assert "Builder" in bench.store.demonstrations("default")[0].completion
+    bench.folder.close()
+    for number in range(1, 5):
+        bench.write(f"{number}.eml", _signed(f"Rain {number}"))
+    bench.restart()
+    bench.settle()
+    completions = [each.completion for each in bench.store.demonstrations("default")]
+    assert len(completions) == 5
+    assert all("Builder" not in text and text.endswith("Best,\nBob") for text in completions), completions
+    bench.restart()
+    assert bench.settle() == 0
+
+
+def test_what_is_cut_or_masked_is_found_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In what the message answered quotes itself, in secrets and in a signature. Looked for in every byte of the home,
+    the temporary folder and what was printed."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "home").mkdir()
+    bench = Bench(tmp_path / "home")
+    bench.root.rename(tmp_path / "watched")
+    bench.root = tmp_path / "watched"
+    bench.secrets = ("canary-listed",)
+    bench.restart()
+    quoted = "\n\nOn Thu, 1 Jan 2026, Ann wrote:\n> What of tea?\n> On Wed, Eve wrote:\n>> it is canary-quoted\n"
+    for number in range(5):
+        words = f"Tea {number}, password: canary-password and canary-listed,"
+        signed = _signed(words).replace("Building Ltd", "canary-signature Ltd").replace("Seaport", "canary-port")
+        bench.write(f"mail/{number}.eml", signed.rstrip() + quoted)
+    bench.write("mail/broken.eml", "\x00\x01 canary-broken")
+    bench.write("mail/nobody.eml", _mail("Eve <eve@x.example>", "canary-eve"))
+    bench.settle()
+    assert len(bench.store.demonstrations("mail")) == 5
+    bench.close()
+    written = capfd.readouterr()
+    places = {str(path): path.read_bytes() for top in ("home", "temporary") for path in (tmp_path / top).rglob("*.*")}
+    places["log"] = f"{caplog.text}{written.out}{written.err}".encode()
+    assert any(name.endswith(".sqlite") for name in places)
+    assert [name for name, content in places.items() if b"canary" in content] == []
+
+
+def test_a_mail_that_was_little_more_than_a_signature_is_not_learnt_from_once_that_is_known(bench: Bench) -> None:
+    bench.write("0.eml", _signed("").replace("Hello Ann,\n\n is what I wanted to tell you today.", "Tea."))
+    bench.settle()
+    assert len(bench.store.demonstrations("default")) == 1
+    for number in range(1, 5):
+        bench.write(f"{number}.eml", _signed(f"Rain {number}"))
+    bench.settle()
+    assert len(bench.store.demonstrations("default")) == 4
+    assert not any("Builder" in row.demonstration.completion for row in bench.store.demonstration_rows("default"))

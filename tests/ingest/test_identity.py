@@ -18,6 +18,8 @@ from dittod.types import Document
         ("Bob <bob@x.org>", '"bob@x.org" <ann@x.org>', False),
         ("", "", False),
         ("bob", "bob", False),
+        ("b.ob+x@gmail.com", "bob@googlemail.com", True),
+        ("b.ob@x.org", "bob@x.org", False),
     ],
 )
 def test_addresses_match_exactly_but_for_case_and_plus_tags(one: str, other: str, same: bool) -> None:
@@ -35,8 +37,25 @@ def test_only_mail_from_an_identity_is_the_users() -> None:
     assert not sent_by_user(mail, ["ann@x.org"]) and not sent_by_user(mail, [])
 
 
-def test_a_text_in_the_folder_is_the_users() -> None:
+@pytest.mark.parametrize(
+    ("sender", "is_users"),
+    [
+        ("Bob Ray via Team <team@lists.example>", True),
+        ('"RAY, Bob" <team@lists.example>', True),
+        ("Bob <team@lists.example>", False),
+        ("Bob Ray-Smith <team@lists.example>", False),
+        ("team@lists.example", False),
+    ],
+)
+def test_a_name_among_the_identities_matches_the_whole_name(sender: str, is_users: bool) -> None:
+    mail = Document(kind="mail", text="", sha256="", sender=sender)
+    assert sent_by_user(mail, ["Bob Ray"]) is is_users
+    assert not sent_by_user(mail, [""])
+
+
+def test_what_is_no_mail_is_the_users_when_it_lies_in_the_folder() -> None:
     assert sent_by_user(Document(kind="text", text="", sha256=""), [])
+    assert sent_by_user(Document(kind="pair", text="", sha256=""), [])
 
 
 def test_the_most_frequent_sender_is_the_user_when_most_mail_is_theirs() -> None:

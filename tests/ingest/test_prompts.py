@@ -31,10 +31,28 @@ def test_replies() -> None:
 
 
 def test_texts() -> None:
-    assert prompts.text("On cats", "They sleep.") == 'Write a text titled "On cats".'
-    assert prompts.text("", "One two three four five\nsix seven eight nine") == (
+    assert prompts.text("On cats", (), "They sleep.") == 'Write a text titled "On cats".'
+    assert prompts.text("", (), "One two three four five\nsix seven eight nine") == (
         'Write a text that begins with: "One two three four five six seven eight".'
     )
+
+
+def test_a_text_in_a_script_without_spaces_is_not_given_away_by_its_first_words() -> None:
+    """Eight words are fifteen characters and a comma of Chinese; by spaces, the whole text would be one word."""
+    body = "我们明天上午在图书馆门口见面，然后一起去吃饭，好不好？请告诉我。"
+    assert prompts.text("", (), body) == f'Write a text that begins with: "{body[:17]}".'
+
+
+def test_a_text_with_headings_is_asked_for_by_title_and_outline() -> None:
+    """The first line keeps the form that the starter is tuned on."""
+    assert prompts.text("On cats", ("On cats", "Sleep", "Food \n and drink"), "") == (
+        'Write a text titled "On cats".\n\nIts parts:\n- Sleep\n- Food and drink'
+    )
+
+
+def test_long_outlines_are_cut() -> None:
+    prompt = prompts.text("t", tuple(f"{number} {'heading ' * 12}" for number in range(50)), "")
+    assert len(prompt) < prompts.OUTLINE_BUDGET + 50 and prompt.endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +64,11 @@ def test_texts() -> None:
         ("Ann Lee/HOU/ACME@ACME", "Ann"),
         ("Ann Lee@ACME", "Ann"),
         ("Ann Lee [mailto:ann@x.org]", "Ann"),
-        ("ann.lee@x.org", "ann.lee"),
+        ("ann.lee@x.org", "Ann"),
+        ("anna-maria.lee@x.org", "Anna-Maria"),
+        ("a.lee@x.org", "a.lee"),
+        ("sales.team@x.org", "sales.team"),
+        ("ann.lee2@x.org", "ann.lee2"),
         ("<ann@x.org>", "ann"),
         ("Sales Team <sales@x.org>", "Sales Team"),
         ("ann@x.org <ann@x.org>", "ann"),

@@ -22,7 +22,18 @@ from dittod.ingest.secrets import is_card_number, is_iban, mask
         ("Passwort: Geheim!1", "Passwort: [masked password]"),
         ("mot de passe : azerty12", "mot de passe : [masked password]"),
         ("the password is tiger99.", "the password is [masked password]."),
+        ("the password is: swordfish", "the password is: [masked password]"),
         ("my PIN is 4321", "my PIN is [masked password]"),
+        ("the pin: 0815.", "the pin: [masked password]."),
+        ("Your verification code is 123456", "Your verification code is [masked password]"),
+        ("cvv 123", "cvv [masked password]"),
+        ('the password is "swordfish", ok', 'the password is "[masked password]", ok'),
+        ("Das Passwort lautet Fisch12.", "Das Passwort lautet [masked password]."),
+        ("pw: tiger", "pw: [masked password]"),
+        ("密码是 abc12345 谢谢", "密码是 [masked password] 谢谢"),
+        ("SSN 123-45-6789 as asked", "SSN [masked number] as asked"),
+        ("https://x.example/r?token=abcdef123&a=1", "https://x.example/r?token=[masked token]&a=1"),
+        ("bot 123456789:AAabcdefghijklmnopqrstuvwxyz0123456", "bot [masked token]"),
         ("https://bob:hunter2@example.com/x", "https://bob:[masked password]@example.com/x"),
         ("key sk-abcdEFGH1234abcdEFGH1234", "key [masked token]"),
         ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "[masked token]"),
@@ -52,10 +63,29 @@ def test_each_kind_of_secret_is_masked_in_place(text: str, masked: str) -> None:
         "The key is under the mat.",
         "see https://example.com/a:b",
         "a spin of 2001 turns",
+        "room 900-12-3456 and 000-12-3456, or 2024-05-1789",
+        "The password is too short.",
+        "see ?page=token and key=1",
+        "pin it on the wall at 1200",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert mask(text).text == text and not mask(text).counts
+
+
+@pytest.mark.parametrize(
+    ("listed", "text", "masked"),
+    [
+        ("Project Heron", "about project  heron now", "about [masked] now"),
+        ("12 34-56", "it is 123456.", "it is [masked]."),
+        ("Ann", "Anna and Ann", "Anna and [masked]"),
+        ("a.b(c", "say a.b(c", "say [masked]"),
+        ("  ", "nothing", "nothing"),
+        ("秘密", "这是 秘密 。", "这是 [masked] 。"),
+    ],
+)
+def test_what_the_user_lists_is_masked_in_any_case_and_spacing(listed: str, text: str, masked: str) -> None:
+    assert mask(text, (listed,)).text == masked
 
 
 def test_secrets_are_counted_by_kind() -> None:

@@ -45,9 +45,9 @@ def test_a_file_that_is_gone_is_not_waited_for() -> None:
     settler = Settler(5)
     settler.seen("d/a.eml", 10, 1, now=0)
     settler.seen("d/b.eml", 10, 1, now=0)
-    settler.seen("da.eml", 10, 1, now=0)
-    settler.gone("d")
-    assert settler.waiting() == ["da.eml"] and len(settler) == 1
+    settler.gone("d/a.eml")
+    settler.gone("never.eml")
+    assert settler.waiting() == ["d/b.eml"] and len(settler) == 1
 
 
 def test_a_clock_that_jumps_back_only_starts_the_wait_again() -> None:
@@ -98,3 +98,87 @@ def test_a_ready_file_was_last_changed_at_least_the_delay_ago(
     waiting = set(settler.waiting())
     assert waiting == set(state)
     assert set(settler.ready(now + delay + 1e-6)) == waiting
+
+
+NAMES = ("a", "b", "c", "d/a")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.sampled_from(NAMES), st.integers(0, 3)),
+        st.tuples(st.just("rename"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+        st.tuples(st.just("delete"), st.sampled_from(NAMES), st.just(0)),
+        st.tuples(st.just("wait"), st.floats(0, 7), st.just(0)),
+        st.tuples(st.just("jump"), st.floats(-20, 20), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+class Disk:
+    """Files with their states, looked at after every step, as the folder's thread does; what was read is known."""
+
+    def __init__(self, delay: float) -> None:
+        self.settler = Settler(delay)
+        self.delay = delay
+        self.real = self.clock = 0.0
+        self.files: dict[str, tuple[int, int]] = {}
+        self.changed: dict[str, float] = {}  # in real time
+        self.read: dict[str, tuple[int, int]] = {}  # the state each file was read in
+        self.readings: list[tuple[str, tuple[int, int]]] = []
+        self.writes = 0
+
+    def step(self, kind: str, first: object, second: object) -> None:
+        match kind, first, second:
+            case "write", str(name), int(size):
+                self.writes += 1
+                self._put(name, (size, self.writes))
+            case "rename", str(old), str(new) if old in self.files and old != new:
+                self._put(new, self.files.pop(old))
+            case "delete", str(name), _:
+                self.files.pop(name, None)
+            case "wait", float(seconds), _:
+                self.real += seconds
+                self.clock += seconds
+            case "jump", float(seconds), _:
+                self.clock += seconds
+        self.look()
+
+    def _put(self, name: str, state: tuple[int, int]) -> None:
+        self.files[name] = state
+        self.changed[name] = self.real
+
+    def look(self) -> None:
+        for name in self.settler.waiting():
+            if name not in self.files:
+                self.settler.gone(name)
+        self.read = {name: state for name, state in self.read.items() if name in self.files}
+        for name, state in self.files.items():
+            if self.read.get(name) != state or name in self.settler.waiting():
+                self.settler.seen(name, *state, self.clock)
+        for name in self.settler.ready(self.clock):
+            self.read[name] = self.files[name]
+            self.readings.append((name, self.files[name]))
+
+
+@given(STEPS, st.floats(0.5, 5))
+def test_every_final_state_of_a_file_is_ready_exactly_once_and_never_before_it_was_quiet(
+    steps: list[tuple[str, object, object]], delay: float
+) -> None:
+    """Random histories of writes, renames and deletions. Where the clock is left alone, none is ready too early; a jump
+    ahead may shorten a wait (that of a suspended machine does, harmlessly), and none makes a file wait for ever."""
+    disk, jumped = Disk(delay), False
+    for step in steps:
+        before = len(disk.readings)
+        disk.step(*step)
+        jumped = jumped or step[0] == "jump"
+        for name, _ in disk.readings[before:]:
+            assert jumped or disk.real - disk.changed[name] >= delay - 1e-9
+    for _ in range(2):
+        disk.step("wait", delay + 1e-6, 0)
+    assert disk.read == disk.files and len(disk.settler) == 0
+    finished = [
+        reading for reading in disk.readings if reading[0] in disk.files and disk.files[reading[0]] == reading[1]
+    ]
+    assert set(finished) == set(disk.files.items())
+    disk.step("wait", 100.0, 0)
+    again = [reading for reading in disk.readings if reading[0] in disk.files and disk.files[reading[0]] == reading[1]]
+    assert again == finished

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,10 +18,13 @@ from hypothesis import strategies as st
 
 from dittod.ingest import watch
 from dittod.ingest.watch import (
+    POLL_SECONDS,
+    Watch,
     found_file,
     path_key,
     path_of_key,
     profile_of,
+    remote_kind,
     scan,
     start_watching,
     why_no_events,
@@ -45,13 +52,92 @@ def test_a_scan_finds_every_file_with_its_profile(tmp_path: Path) -> None:
     }
 
 
-def test_a_scan_follows_no_link_to_a_folder(tmp_path: Path) -> None:
+def test_a_scan_names_links_and_follows_none(tmp_path: Path) -> None:
+    fill(tmp_path / "outside", "secret.txt")
+    fill(tmp_path / "root", "a.txt", "deep/b.txt")
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "deep" / "loop").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "dangling").symlink_to(tmp_path / "nothing")
+    found = {file.relative: file.is_link for file in scan(tmp_path / "root", _none)}
+    assert found == {"a.txt": False, "dangling": True, "deep/b.txt": False, "deep/loop": True, "link": True}
+
+
+def test_a_file_behind_a_link_is_not_found(tmp_path: Path) -> None:
+    """A folder may have been exchanged for a link since its files were noted."""
     fill(tmp_path / "outside", "secret.txt")
     fill(tmp_path / "root", "a.txt")
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
-    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root")
-    (tmp_path / "root" / "dangling").symlink_to(tmp_path / "nothing")
-    assert [file.relative for file in scan(tmp_path / "root", _none)] == ["a.txt"]
+    (tmp_path / "root" / "mail").symlink_to(tmp_path / "outside")
+    assert found_file(tmp_path / "root", tmp_path / "root" / "mail" / "secret.txt") is None
+    assert found_file(tmp_path / "root", tmp_path / "root" / "mail" / ".." / ".." / "outside" / "secret.txt") is None
+    assert found_file(tmp_path / "root", tmp_path / "root" / "a.txt") is not None
+    assert list(scan(tmp_path / "root", _none, tmp_path / "root" / "mail")) == []
+
+
+def test_a_watched_folder_that_is_itself_a_link_is_looked_at(tmp_path: Path) -> None:
+    fill(tmp_path / "there", "mail/a.txt")
+    (tmp_path / "root").symlink_to(tmp_path / "there")
+    assert [file.relative for file in scan(tmp_path / "root", _none)] == ["mail/a.txt"]
+    assert found_file(tmp_path / "root", tmp_path / "root" / "mail" / "a.txt") is not None
+
+
+def test_fifos_and_sockets_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s.txt"))
+        assert list(scan(tmp_path, _none)) == []
+        assert found_file(tmp_path, tmp_path / "pipe.txt") is None
+
+
+def test_hidden_folders_of_a_maildir_are_looked_into_and_its_tmp_never(tmp_path: Path) -> None:
+    for folder in ("", ".Sent/", ".INBOX.Sent/", "mail/"):
+        fill(tmp_path, f"{folder}cur/1.host:2,S", f"{folder}new/2.host", f"{folder}tmp/3.host")
+    fill(tmp_path, ".git/objects/4", ".hidden/5.eml", "tmp/6.eml", "drafts/tmp/7.eml")
+    found = {file.relative: file.profile for file in scan(tmp_path, _none)}
+    assert found == {
+        "cur/1.host:2,S": "default",
+        "new/2.host": "default",
+        ".Sent/cur/1.host:2,S": "Sent",
+        ".Sent/new/2.host": "Sent",
+        ".INBOX.Sent/cur/1.host:2,S": "INBOX.Sent",
+        ".INBOX.Sent/new/2.host": "INBOX.Sent",
+        "mail/cur/1.host:2,S": "mail",
+        "mail/new/2.host": "mail",
+        "drafts/tmp/7.eml": "drafts",
+    }
+    for relative, profile in found.items():
+        file = found_file(tmp_path, tmp_path / relative)
+        assert file is not None and file.profile == profile
+    for relative in (".Sent/tmp/3.host", ".hidden/5.eml", "tmp/3.host"):
+        assert found_file(tmp_path, tmp_path / relative) is None
+
+
+def test_a_folder_named_new_that_is_no_maildir_is_a_profile(tmp_path: Path) -> None:
+    fill(tmp_path, "new/a.txt")
+    assert [file.profile for file in scan(tmp_path, _none)] == ["new"]
+
+
+def test_a_part_of_the_folder_can_be_looked_at_alone(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt", "mail/b.txt", "mail/deep/c.txt", ".hidden/d.txt")
+    found = [file.relative for file in scan(tmp_path, _none, tmp_path / "mail")]
+    assert found == ["mail/b.txt", "mail/deep/c.txt"]
+    assert list(scan(tmp_path, _none, tmp_path / ".hidden")) == []
+
+
+def test_ten_thousand_files_are_found_in_a_second_or_so(tmp_path: Path) -> None:
+    for folder in range(10):
+        fill(tmp_path, *(f"{folder}/{number}.eml" for number in range(1000)))
+    begun = time.process_time()
+    assert sum(1 for _ in scan(tmp_path, _none)) == 10_000
+    assert time.process_time() - begun < 2.0
+
+
+def test_a_change_that_sets_the_time_back_is_a_change(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt")
+    before = found_file(tmp_path, tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_text("y")
+    os.utime(tmp_path / "a.txt", (0, 0))
+    after = found_file(tmp_path, tmp_path / "a.txt")
+    assert before is not None and after is not None and before.changed_ns != after.changed_ns
 
 
 def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_read(tmp_path: Path) -> None:
@@ -103,29 +189,116 @@ def test_a_new_file_and_a_renamed_one_come_into_the_queue(tmp_path: Path) -> Non
         observer.join(5)
 
 
-def test_polling_takes_over_when_the_system_refuses_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+class Refusing:
+    """An observer that the system does not let watch."""
+
+    def __init__(self, number: int = errno.ENOSPC) -> None:
+        self.number = number
+
+    def __call__(self) -> Refusing:
+        return self
+
+    def schedule(self, *args: object, **kwargs: object) -> None:
+        raise OSError(self.number, "No space left on device")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watch]:
+    (tmp_path / "root").mkdir()
+    made = Watch(tmp_path / "root", Queue())
+    yield made
+    made.stop()
+
+
+def test_looking_takes_over_when_the_system_refuses_events_which_are_asked_for_again_later(
+    watched: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Refusing:
-        def schedule(self, *args: object, **kwargs: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(watch, "Observer", Refusing)
-    monkeypatch.setattr(watch, "POLL_SECONDS", 0.05)
-    queue: Queue[Path] = Queue()
-    observer = start_watching(tmp_path, queue)
-    try:
-        fill(tmp_path, "a.txt")
-        while queue.get(timeout=5) != tmp_path / "a.txt":
-            pass
-    finally:
-        observer.stop()
-        observer.join(5)
-    assert "fs.inotify.max_user_watches" in caplog.text and "space" not in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "Observer", Refusing())
+        looks = [now for now in range(100, 400) if watched.tend(float(now))]
+    assert looks[:3] == [100, 110, 120] and len(looks) == 30
+    assert caplog.text.count("too many folders") == 1 and "space" not in caplog.text
+    assert [now for now in range(400, 900) if watched.tend(float(now))][-1] == 520, "asked at 100, 160, 280, 520"
+    fill(watched.root, "a.txt")
+    assert watched._queue.get(timeout=5).name == "a.txt"
 
 
-def test_the_message_about_inotify_names_the_sysctl_and_its_value(tmp_path: Path) -> None:
+def test_one_look_is_due_when_events_begin_and_none_while_they_come(watched: Watch) -> None:
+    assert [watched.tend(float(now)) for now in range(100)] == [True, *[False] * 99]
+
+
+def test_a_watch_that_dies_is_noticed_and_started_again(watched: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    assert watched.tend(0.0)
+    assert watched._observer is not None
+    for emitter in watched._observer.emitters:
+        emitter.stop()
+        emitter.join(5)
+    assert watched.tend(1.0) and "has ended" in caplog.text
+    assert [watched.tend(float(now)) for now in range(61, 63)] == [True, False]
+    fill(watched.root, "a.txt")
+    assert watched._queue.get(timeout=5).name == "a.txt"
+
+
+def test_a_folder_that_goes_and_comes_back_is_watched_again(watched: Watch) -> None:
+    assert watched.tend(0.0)
+    away = watched.root.rename(watched.root.with_name("away"))
+    assert not watched.tend(1.0) and not watched.tend(2.0)
+    watched.root.mkdir()
+    assert watched.tend(3.0), "another folder in its place"
+    watched.root.rmdir()
+    away.rename(watched.root)
+    assert watched.tend(4.0)
+    while not watched._queue.empty():
+        watched._queue.get()
+    fill(watched.root, "a.txt")
+    assert watched._queue.get(timeout=5).name == "a.txt"
+
+
+def _mounts(*mounts: tuple[Path | str, str]) -> Callable[..., list[SimpleNamespace]]:
+    return lambda all: [SimpleNamespace(mountpoint=str(place), fstype=kind, opts="rw") for place, kind in mounts]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        ([("/", "ext4")], ""),
+        ([("/", "ext4"), ("", "nfs4")], "nfs4"),
+        ([("/", "ext4"), ("", "fuse.sshfs")], "fuse.sshfs"),
+        ([("/", "9p"), ("", "ext4")], ""),
+        ([("/", "cifs")], "cifs"),
+        ([("/", "ext4"), ("root/mail", "cifs")], "cifs"),
+        ([("/", "ext4"), ("rootless", "cifs"), ("root/mail", "tmpfs")], ""),
+        ([("/", "ext4"), ("", "ext4"), ("", "nfs")], "nfs"),
+    ],
+)
+def test_a_network_file_system_is_known_by_its_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: list[tuple[str, str]], kind: str
+) -> None:
+    (tmp_path / "root").mkdir()
+    found = [(tmp_path / place if place else tmp_path / "root", each) for place, each in mounts]
+    monkeypatch.setattr(watch.psutil, "disk_partitions", _mounts(*found))
+    assert remote_kind(tmp_path / "root") == kind
+
+
+def test_a_network_mount_is_looked_at_instead_of_watched(
+    watched: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watch.psutil, "disk_partitions", _mounts(("/", "nfs4")))
+    monkeypatch.setattr(watch, "Observer", Refusing(errno.EIO))
+    assert [now for now in range(35) if watched.tend(float(now))] == [0, POLL_SECONDS, 20, 30]
+    assert caplog.text.count("network or shared file system (nfs4)") == 1
+
+
+def test_this_machines_own_mounts_can_be_told(tmp_path: Path) -> None:
+    assert remote_kind(tmp_path) in {"", *watch.REMOTE}
+
+
+def test_the_message_about_inotify_names_the_sysctl_its_value_and_one_that_is_enough(tmp_path: Path) -> None:
     (tmp_path / "max_user_watches").write_text("8192\n")
-    said = why_no_events(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "max_user_watches")
-    assert "fs.inotify.max_user_watches is 8192" in said
-    assert "max_user_instances is unknown" in why_no_events(OSError(errno.EMFILE, ""), tmp_path / "max_user_watches")
+    for number in range(5000):
+        (tmp_path / "root" / str(number)).mkdir(parents=True)
+    said = why_no_events(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "root", tmp_path)
+    assert said.startswith("too many folders to watch: the limit fs.inotify.max_user_watches is 8192 ")
+    assert "sudo sysctl fs.inotify.max_user_watches=18194)" in said
+    said = why_no_events(OSError(errno.EMFILE, ""), tmp_path / "root", tmp_path)
+    assert "max_user_instances is unknown (enough would be: sudo sysctl fs.inotify.max_user_instances=128)" in said

@@ -1,70 +1,105 @@
-"""From a file to its Documents: one reader per format, chosen by the file's name.
+"""From a file to its Documents: one reader per format, chosen by what the file begins with and by its name.
 
-Knows sizes, suffixes and how to say why a file is set aside. Does not know the watched folder, nor what is done with a
-Document. Nothing of a file's content is ever in an error.
+Knows sizes and how to say why a file is set aside. Does not know the watched folder, nor what is done with a Document.
+Nothing of a file's content is ever in an error. The libraries of a format are imported when the first such file comes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from dittod.errors import FileSetAside
 from dittod.ingest.readers.eml import read_mail
-from dittod.ingest.readers.mbox import read_mbox
+from dittod.ingest.readers.emlx import read_emlx
+from dittod.ingest.readers.formats import HEAD_BYTES, SUFFIXES, format_of
+from dittod.ingest.readers.jsonl import read_jsonl
+from dittod.ingest.readers.maildir import refuse_by_flags
+from dittod.ingest.readers.mbox import LARGEST_KEPT_BYTES, read_mbox
 from dittod.ingest.readers.text import read_text
+from dittod.ingest.readers.titles import Origin
 from dittod.types import Document
 
-LARGEST_FILE_BYTES = 64 * 2**20  # of a single mail or text; an mbox is streamed and has no limit
-SUFFIXES = (".eml", ".mbox", ".md", ".txt")
+__all__ = ["LARGEST_FILE_BYTES", "LARGEST_TEXT_BYTES", "SUFFIXES", "read"]
+
+LARGEST_FILE_BYTES = 64 * 2**20  # of a format that may hold pictures; mails and what is streamed have no limit
+LARGEST_TEXT_BYTES = 16 * 2**20  # of a format that is all text
+_PLAIN = {"text", "webpage"}
+_PIECE_BYTES = 2**20
+_STREAMED = {"mbox": read_mbox, "jsonl": read_jsonl}
 
 
 def read(path: Path) -> Iterator[Document]:
     """The Documents in a file, in its order. Raises FileSetAside with the reason when there can be none."""
-    kind = kind_of(path)
     try:
-        yield from _read(path, kind)
+        with path.open("rb") as file:
+            yield from _read(path, file)
     except OSError as error:
         raise FileSetAside(f"the file cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def kind_of(path: Path) -> str:
-    """The reader for a file, as one of SUFFIXES, by its name alone."""
-    suffix = ".mbox" if path.name.lower() == "mbox" else path.suffix.lower()
-    if suffix in SUFFIXES:
-        return suffix
-    shown = suffix.encode("ascii", "replace").decode() or "none"
-    raise FileSetAside(f"unknown kind of file (suffix {shown})", f"dittod reads {', '.join(SUFFIXES)}")
-
-
-def _read(path: Path, kind: str) -> Iterator[Document]:
-    state = path.stat()
-    if state.st_size == 0:
+def _read(path: Path, file: BinaryIO) -> Iterator[Document]:
+    head = file.read(HEAD_BYTES)
+    if not head:
         raise FileSetAside("the file is empty", "it will be read again when it changes")
-    if kind == ".mbox":
-        yield from _read_mbox(path, state.st_mtime)
+    form = format_of(path, head)
+    modified_at = path.stat().st_mtime
+    file.seek(0)
+    if form in _STREAMED:
+        yield from _STREAMED[form](file, modified_at)
         return
-    if state.st_size > LARGEST_FILE_BYTES:
+    if form == "mail":
+        refuse_by_flags(path)
+        yield _read_mail(file, modified_at)
+        return
+    raw = _whole(file, LARGEST_TEXT_BYTES if form in _PLAIN else LARGEST_FILE_BYTES)
+    if form == "emlx":
+        yield _with_headers(read_emlx(raw, modified_at))
+    else:
+        yield _read_text(form, raw, Origin(path.stem, hashlib.sha256(raw).hexdigest(), modified_at))
+
+
+def _read_mail(file: BinaryIO, modified_at: float) -> Document:
+    """Attachments follow the text: of a very large mail only the beginning is kept, as of one in an mbox."""
+    raw = file.read(LARGEST_KEPT_BYTES)
+    sha256 = hashlib.sha256(raw)
+    while piece := file.read(_PIECE_BYTES):
+        sha256.update(piece)
+    return _with_headers(read_mail(raw, modified_at, sha256.hexdigest()))
+
+
+def _whole(file: BinaryIO, limit: int) -> bytes:
+    raw = file.read(limit + 1)
+    if len(raw) > limit:
         raise FileSetAside(
-            f"the file is too large: {state.st_size / 2**20:.0f} MiB",
-            f"the limit for a single mail or text is {LARGEST_FILE_BYTES // 2**20} MiB",
+            f"the file is larger than {limit // 2**20} MiB", "that is the limit for a single text; split it"
         )
-    raw = path.read_bytes()
-    yield (_read_single_mail(raw, state.st_mtime) if kind == ".eml" else read_text(raw, path.stem, state.st_mtime))
+    return raw
 
 
-def _read_single_mail(raw: bytes, modified_at: float) -> Document:
-    document = read_mail(raw, modified_at)
-    if not (document.text.strip() or document.sender or document.recipients or document.subject):
-        raise FileSetAside("the file holds no mail", "neither headers nor text were found in it")
+def _with_headers(document: Document) -> Document:
+    if not (document.sender or document.recipients or document.subject):
+        raise FileSetAside("the file holds no mail", "no headers were found in it")
     return document
 
 
-def _read_mbox(path: Path, modified_at: float) -> Iterator[Document]:
-    found = False
-    with path.open("rb") as file:
-        for document in read_mbox(file, modified_at):
-            found = True
-            yield document
-    if not found:
-        raise FileSetAside("no mail found in the mbox file", "an mbox begins with a line that starts with 'From '")
+def _read_text(form: str, raw: bytes, origin: Origin) -> Document:
+    if form == "webpage":
+        from dittod.ingest.readers.webpage import read_webpage
+
+        return read_webpage(raw, origin)
+    if form == "pdf":
+        from dittod.ingest.readers.pdf import read_pdf
+
+        return read_pdf(raw, origin)
+    if form == "rtf":
+        from dittod.ingest.readers.rtf import read_rtf
+
+        return read_rtf(raw, origin)
+    if form == "zipped":
+        from dittod.ingest.readers.office import read_office
+
+        return read_office(raw, origin)
+    return read_text(raw, origin)

@@ -1,7 +1,7 @@
 """Reads one mail (RFC 822 and MIME) into a Document: headers that matter, and the body as plain text.
 
-Knows multipart structure, charsets and transfer encodings; never takes an attachment for the mail. Does not know whose
-words the body holds (`ingest.mail`) nor whether the user sent it (`ingest.identity`).
+Knows headers. Does not know what a body is made of (`body`), whose words it holds (`ingest.mail`), nor whether the user
+sent it (`ingest.identity`).
 
 Headers are decoded here instead of by `email.policy.default`, whose header parser raises on some malformed mail.
 """
@@ -18,23 +18,31 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import formataddr, getaddresses, parsedate_to_datetime
 
+from dittod.errors import FileSetAside
+from dittod.ingest.readers.body import text_of
 from dittod.ingest.readers.decode import clean, decode
-from dittod.ingest.readers.flowed import unflow
-from dittod.ingest.readers.html import text_of_html
 from dittod.types import Document
 
 _REPLY = re.compile(r"(?i)\s*(re|aw|antw|sv|vs|odp|rif|r|回复|回覆|答复|ответ)\s*(\[\d+\]|\(\d+\))?\s*[:：]")
-_DEEPEST = 30  # nested multiparts; real mail has fewer than ten
+_ADDRESS = re.compile(r"(?<![^\s<>,;\"])[^\s<>,;\"@]++@[^\s<>,;\"]+")
+_EXCHANGE_AUTOMATIC = re.compile(r"(?i)content-classes:(?:calendarmessage|appointment|mdn|dsn|recalltemplate)")
+_LONGEST_HEADER = 2**16  # characters: a thousand recipients; parsing takes more than linear time
 
 
 def read_mail(raw: bytes, modified_at: float, sha256: str = "") -> Document:
     """One mail. `sha256` is given when `raw` holds only the beginning of a very large one."""
-    message = _parsed(raw)
-    subject = _header(message, "subject")
+    return document_of(parsed(raw), modified_at, sha256 or hashlib.sha256(raw).hexdigest())
+
+
+def document_of(message: Message, modified_at: float, sha256: str) -> Document:
+    """The mail as a Document. Raises FileSetAside when nobody can read its text."""
+    if header(message, "x-unsent") == "1":  # Outlook's mark
+        raise FileSetAside("a draft that was not sent", "it will be read when it is sent")
+    subject = header(message, "subject")
     return Document(
         kind="mail",
-        text=_body(message),
-        sha256=sha256 or hashlib.sha256(raw).hexdigest(),
+        text=text_of(message),
+        sha256=sha256,
         sender=next(iter(_addresses(message, "from")), ""),
         recipients=_addresses(message, "to", "cc"),
         subject=subject,
@@ -44,7 +52,9 @@ def read_mail(raw: bytes, modified_at: float, sha256: str = "") -> Document:
     )
 
 
-def _parsed(raw: bytes) -> Message:
+def parsed(raw: bytes) -> Message:
+    """Headers and parts, not decoded yet."""
+    raw = raw.lstrip(b"\xef\xbb\xbf\r\n")
     try:
         return message_from_bytes(raw, policy=policy.compat32)
     except RecursionError:  # hundreds of parts inside each other: the headers are enough
@@ -53,21 +63,22 @@ def _parsed(raw: bytes) -> Message:
         return message
 
 
-def _header(message: Message, name: str) -> str:
+def header(message: Message, name: str) -> str:
+    """The first header of this name in one line, decoded; '' when there is none."""
     return " ".join(_decoded(next(iter(_values(message, name)), "")).split())
 
 
 def _values(message: Message, *names: str) -> list[str]:
     """Each header of these names as it stands there, raw 8-bit bytes decoded, encoded words not yet."""
     found = [str(value) for name, value in message.raw_items() if name.lower() in names]
-    return [decode(value.encode("utf-8", "surrogateescape")).replace("\n", "") for value in found]
+    return [decode(value[:_LONGEST_HEADER].encode("utf-8", "surrogateescape")).replace("\n", "") for value in found]
 
 
 def _decoded(value: str) -> str:
     """Encoded words (RFC 2047) as text."""
     try:
         pieces = decode_header(value)
-    except (MessageError, ValueError):  # broken base64 in an encoded word
+    except (MessageError, ValueError, LookupError):  # broken base64 in an encoded word
         return value
     return clean("".join(p if isinstance(p, str) else decode(p, charset) for p, charset in pieces))
 
@@ -75,9 +86,12 @@ def _decoded(value: str) -> str:
 def _addresses(message: Message, *names: str) -> tuple[str, ...]:
     """'Name <address>' of each mailbox; split before decoding, since a decoded name may hold commas."""
     values = _values(message, *names)
-    found = [(_decoded(name), address) for name, address in getaddresses(values) if address]
+    try:
+        found = [(_decoded(name), address) for name, address in getaddresses(values) if address]
+    except RecursionError:  # comments in comments
+        found = []
     if not found:  # the strict parser gives up on a whole header for one bad mailbox
-        found = [("", address) for value in values for address in re.findall(r"[^\s<>,;\"]+@[^\s<>,;\"]+", value)]
+        found = [("", address) for value in values for address in _ADDRESS.findall(value)]
     return tuple(clean(_mailbox(" ".join(name.split()), address)) for name, address in found)
 
 
@@ -106,54 +120,7 @@ def _is_automatic(message: Message) -> bool:
         return True
     if str(message.get("Return-Path", "")).strip() == "<>":  # delivery notices
         return True
+    if _EXCHANGE_AUTOMATIC.search(str(message.get("Content-Class", ""))):
+        return True
     types = {part.get_content_type() for part in message.walk()}
     return bool(types & {"text/calendar", "multipart/report", "message/delivery-status"})
-
-
-def _body(part: Message, depth: int = 0) -> str:
-    """The text somebody typed: text parts in order, of alternatives the plain one, attachments never."""
-    if depth > _DEEPEST or (depth and _is_attachment(part)):
-        return ""
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        if part.get_content_type() == "message/rfc822":
-            return ""
-        return _joined(part, [child for child in payload if isinstance(child, Message)], depth + 1)
-    if part.get_content_type() == "text/html":
-        return text_of_html(_text(part))
-    if part.get_content_maintype() == "text" or part.get_content_maintype() == "multipart":  # boundary lost
-        return _unflowed(part) if part.get_content_subtype() not in ("calendar", "x-vcard", "vcard", "css") else ""
-    return ""
-
-
-def _joined(part: Message, children: list[Message], depth: int) -> str:
-    if part.get_content_type() == "multipart/alternative":
-        plain = [child for child in children if child.get_content_type() == "text/plain"]
-        ordered = plain + [child for child in children if child not in plain]
-        return next((text for child in ordered if (text := _body(child, depth)).strip()), "")
-    if part.get_content_type() == "multipart/related":
-        children = children[:1]
-    return "\n".join(text for child in children if (text := _body(child, depth)).strip())
-
-
-def _is_attachment(part: Message) -> bool:
-    try:
-        return part.get_content_disposition() == "attachment" or bool(part.get_filename())
-    except (ValueError, LookupError, TypeError):
-        return True
-
-
-def _text(part: Message) -> str:
-    raw = part.get_payload(decode=True)
-    try:
-        charset = part.get_content_charset()
-    except (ValueError, LookupError, TypeError):
-        charset = None
-    return decode(raw if isinstance(raw, bytes) else b"", charset)
-
-
-def _unflowed(part: Message) -> str:
-    text = _text(part)
-    if str(part.get_param("format", "")).lower() != "flowed":
-        return text
-    return unflow(text, delete_space=str(part.get_param("delsp", "")).lower() == "yes")

@@ -1,71 +1,151 @@
 """Reads an mbox file mail by mail, without ever holding the file: any size, also one that is being appended to.
 
-Knows `From ` lines (with the dates that mail programs write there) and `>From ` escapes. Does not know what is in a
-mail. A mail larger than `LARGEST_KEPT_BYTES` is read from its beginning, where its text is; its hash covers all of it.
+Knows `From ` lines (with the dates that mail programs write there), `>From ` escapes, and what Thunderbird and Gmail
+Takeout say about a mail in its headers. `Content-Length` is not believed. Does not know what is in a mail. One larger
+than `LARGEST_KEPT_BYTES` is read from its beginning, where its text is; its hash covers all of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import BinaryIO
 
-from dittod.ingest.readers.eml import read_mail
+from dittod.errors import FileSetAside
+from dittod.ingest.readers.eml import document_of, header, parsed
+from dittod.ingest.readers.gmail import why_not_sent
 from dittod.types import Document
 
 LARGEST_KEPT_BYTES = 8 * 2**20  # attachments follow the text; more would only cost memory
-_LONGEST_LINE_BYTES = 2**16  # longer lines come in pieces
+BLOCK_BYTES = 2**20
+_HELD_BACK_BYTES = 2**10  # of a block: room for a `From ` line and the beginning of the line below it
+_LONGEST_FROM_LINE = 300
+_MOST_WAITING_BYTES = 2**16
 # 'From ann@x Mon Jan  5 15:04:05 2015', Gmail Takeout's '… +0000 2015', Thunderbird's 'From - Mon …' and bare 'From '
 _FROM_LINE = re.compile(rb"From (?:.*\d{1,2}:\d\d.*\b(?:19|20)\d\d\b.*|-?\s*)$")
 _UNFINISHED_FROM_LINE = re.compile(rb"From (?:-|\S+@\S*)?(?: [A-Z].*)?$")
-_ESCAPED_FROM = re.compile(rb">+From ")
+_ESCAPED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+_GAP = re.compile(rb"\n\r?\n(?=F|\Z)")  # an empty line with a `From ` line below it, perhaps
+_LONGEST_GAP = 3
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,76}(?::|\Z)|>From ")
+_END_OF_HEADER = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_EXPUNGED = 0x0008  # of X-Mozilla-Status: deleted, and not yet compacted away
 
 
 def read_mbox(file: BinaryIO, modified_at: float) -> Iterator[Document]:
-    """Each mail in the file's order. The same mail keeps its hash when others are appended after it."""
+    """Each mail in the file's order. The same mail keeps its hash when others are appended after it.
+
+    What is no mail to learn from is passed over. When that was all, FileSetAside says why.
+    """
+    passed_over: Counter[str] = Counter()
+    found = False
     for mail in _mails(file):
-        if mail.kept:
-            yield read_mail(bytes(mail.kept), modified_at, mail.sha256.hexdigest())
+        message = parsed(mail.raw())
+        reason = _why_passed_over(message)
+        try:
+            if reason is None:
+                document = document_of(message, modified_at, mail.sha256.hexdigest())
+        except FileSetAside as error:
+            reason = error.title
+        if reason is None:
+            found = True
+            yield document
+        else:
+            passed_over[reason] += 1
+    if not found:
+        raise _nothing_found(passed_over)
 
 
-def _begins_mail(line: bytes) -> bool:
-    """A `From ` line; without its end, at the end of the file, it need not be whole yet."""
-    return bool(_FROM_LINE.match(line.rstrip(b"\r\n"))) or (
-        not line.endswith(b"\n") and len(line) < 100 and bool(_UNFINISHED_FROM_LINE.match(line))
+def begins_mbox(head: bytes) -> bool:
+    """Whether a file that begins like this is an mbox, whatever its name: a `From ` line and a header below it."""
+    first, _, rest = head.lstrip(b"\r\n").partition(b"\n")
+    return bool(_FROM_LINE.match(first.rstrip(b"\r")) and _HEADER_LINE.match(rest))
+
+
+def _nothing_found(passed_over: Counter[str]) -> FileSetAside:
+    if not passed_over:
+        return FileSetAside("no mail found in the mbox file", "an mbox begins with a line that starts with 'From '")
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in passed_over.most_common())
+    return FileSetAside(
+        f"none of the {passed_over.total()} mails can be learnt from: {reasons}", "export the sent mails"
     )
+
+
+def _why_passed_over(message: Message) -> str | None:
+    """What the headers of Thunderbird and Gmail say against a mail."""
+    status = header(message, "x-mozilla-status")
+    if re.fullmatch(r"[0-9a-fA-F]{4}", status) and int(status, 16) & _EXPUNGED:
+        return "deleted in Thunderbird"
+    return why_not_sent(header(message, "x-gmail-labels"))
 
 
 @dataclass
 class _Mail:
-    """A mail being collected. Empty lines wait: those before the next `From ` line do not belong to the mail."""
+    """A mail being collected. Line ends wait: those before the next `From ` line do not belong to the mail."""
 
     kept: bytearray = field(default_factory=bytearray)
-    waiting: bytearray = field(default_factory=bytearray)
+    waiting: bytes = b""
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def add(self, piece: bytes) -> None:
-        if not piece.strip(b"\r\n") and len(self.waiting) < LARGEST_KEPT_BYTES:
-            self.waiting += piece
+        words = piece.rstrip(b"\r\n")
+        if not words:
+            self.waiting = (self.waiting + piece)[:_MOST_WAITING_BYTES]
             return
-        for part in (bytes(self.waiting), piece):
+        for part in (self.waiting, words):
             self.sha256.update(part)
             self.kept += part[: max(0, LARGEST_KEPT_BYTES - len(self.kept))]
-        self.waiting.clear()
+        self.waiting = piece[len(words) :][:_MOST_WAITING_BYTES]
+
+    def raw(self) -> bytes:
+        return _ESCAPED_FROM.sub(rb"\1", self.kept)
+
+    @property
+    def has_whole_header(self) -> bool:
+        """False for one at the end of the file of which not even the header has been written."""
+        return _END_OF_HEADER.search(self.kept + self.waiting[:4]) is not None
 
 
 def _mails(file: BinaryIO) -> Iterator[_Mail]:
     mail: _Mail | None = None  # None: before the first `From ` line, where anything else is no mail
-    after_empty_line = at_line_start = True
-    while piece := file.readline(_LONGEST_LINE_BYTES):
-        if at_line_start and after_empty_line and _begins_mail(piece):
-            if mail is not None:
-                yield mail
-            mail = _Mail()
-        elif mail is not None:
-            mail.add(piece[1:] if at_line_start and _ESCAPED_FROM.match(piece) else piece)
-        after_empty_line = at_line_start and not piece.strip(b"\r\n")
-        at_line_start = piece.endswith(b"\n")
-    if mail is not None:
+    data, is_last = b"\n\n", False
+    while not is_last:
+        block = file.read(BLOCK_BYTES)
+        is_last = not block
+        data += block
+        sure = len(data) - (0 if is_last else _HELD_BACK_BYTES)  # what begins before this can be judged
+        at = 0
+        for gap in _GAP.finditer(data, 0, max(0, sure)):
+            begin = _after_from_line(data, gap.end())
+            if begin is not None and gap.end() >= at:
+                if mail is not None:
+                    mail.add(data[at : gap.start()])
+                    if mail.kept:
+                        yield mail
+                mail, at = _Mail(), begin
+        end = len(data) if is_last else max(at, sure - _LONGEST_GAP)
+        if mail is not None:
+            mail.add(data[at:end])
+        data = data[end:]
+    if mail is not None and mail.kept and mail.has_whole_header:
         yield mail
+
+
+def _after_from_line(data: bytes, start: int) -> int | None:
+    """The end of a `From ` line with a header below it; None for anything else.
+
+    Without its own end, at the end of the file, the line need not be whole yet.
+    """
+    if not data.startswith(b"From ", start):
+        return None
+    end = data.find(b"\n", start, start + _LONGEST_FROM_LINE)
+    if end < 0:
+        line = data[start : start + _LONGEST_FROM_LINE]
+        is_unfinished = start + len(line) == len(data) and (_UNFINISHED_FROM_LINE.match(line) or _FROM_LINE.match(line))
+        return len(data) if is_unfinished else None
+    is_header_below = end + 1 == len(data) or _HEADER_LINE.match(data, end + 1)
+    return end + 1 if is_header_below and _FROM_LINE.match(data[start:end].rstrip(b"\r")) else None

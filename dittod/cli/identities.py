@@ -1,0 +1,73 @@
+"""identities: whose mail counts, as guessed from the folder or as the user says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from dittod.cli.terminal import err, out, print_json, print_table
+from dittod.config import Settings, load_settings
+from dittod.errors import DittodError
+from dittod.ingest.identity import is_identity
+from dittod.ingest.tally import OTHER_SENDERS
+from dittod.paths import home
+from dittod.store import Store
+
+MOST_SENDERS = 20  # shown
+
+
+def show_identities(*, confirm: bool, as_json: bool) -> None:
+    """The senders of the folder's mails, and who of them is the user; `confirm` puts the guess into dittod.toml."""
+    place = home()
+    place.create()
+    settings = load_settings(place)
+    store = Store(place.store)
+    senders = Counter[str]()
+    for file in store.files().values():
+        senders.update(file.senders)
+    del senders[OTHER_SENDERS]
+    identities = current_identities(store, settings)
+    store.close()
+    if confirm:
+        _confirm(place.settings, settings, identities)
+    elif as_json:
+        mails = [{"address": name, "mails": count} for name, count in senders.most_common()]
+        print_json({"identities": identities, "guessed": not settings.identities, "senders": mails})
+    else:
+        _show(senders, identities, guessed=not settings.identities)
+
+
+def current_identities(store: Store, settings: Settings) -> list[str]:
+    """Whose mail counts: as set, or as guessed from the folder when it was last read."""
+    latest = max(store.files().values(), key=lambda file: file.read_at, default=None)
+    return list(settings.identities or (latest.identities if latest else ()))
+
+
+def _show(senders: Counter[str], identities: list[str], *, guessed: bool) -> None:
+    print_table(
+        ("sender", "mails", "is you"),
+        [
+            (name, count, "yes" if is_identity(name, identities) else "no")
+            for name, count in senders.most_common(MOST_SENDERS)
+        ],
+        empty="no mail has been read yet: put some into the watched folder, then: dittod ingest",
+    )
+    if guessed and senders:
+        right = "dittod identities --confirm keeps this; " if identities else ""
+        out.print(f"guessed from the mails; {right}identities in dittod.toml says otherwise")
+
+
+def _confirm(path: Path, settings: Settings, identities: list[str]) -> None:
+    if settings.identities:
+        raise DittodError(f"the identities are set already: {', '.join(settings.identities)}", f"change them in {path}")
+    if not identities:
+        raise DittodError(
+            "there is nobody to confirm: no sender has written most of the mails", f"set identities in {path}"
+        )
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(f"identities = {json.dumps(identities, ensure_ascii=False)}\n{before}", encoding="utf-8")
+    fresh.replace(path)
+    err.print(f"{path} now has: identities = {json.dumps(identities)}", markup=False, soft_wrap=True)
