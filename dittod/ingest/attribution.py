@@ -31,6 +31,9 @@ _WROTE = re.compile(
 )
 _NAMED_WROTE = re.compile(rf"[^<>]{{0,80}}<[^<>\s@]{{1,64}}@[^<>\s]{{1,80}}>\)?\s?(?:{_VERBS})\s?[:：]$", re.IGNORECASE)
 _DATED_ADDRESS = re.compile(r"\d{4}[/-]\d{1,2}[/-]\d{1,2} [^<>]{0,80}<[^<>\s@]{1,64}@[^<>\s]{1,80}>$")  # Gmail of 2010
+_QUOTING = re.compile(  # Horde, in the language of its user
+    r"(?:Zitat von|Quoting|Citation de|Citando a|Citando|Citeren|Quotando|Cytowanie|Citerar|Citerer) [^:]{1,100}[:：]$"
+)
 _OPENING = re.compile(  # how an attribution begins: 'On', a weekday, a date, a name in quotes, an address
     r"(?:[-‐—]{2,}\s*)?(?:(?:On|At|In a message dated|Am|Le|El|Il|Em|No dia|A|Às|Op|Den|Dnia|W dniu|Dne|Na|Kl|Pe|V|O"
     r"|Wiadomość|Στις|La|Il giorno|Vào|Pada|Dana"
@@ -127,7 +130,8 @@ def _name_in(joined: str) -> str:
 def _has_form(joined: str) -> bool:
     """Somebody wrote, or an address beside a date; and hardly a word more."""
     is_dated = _DATE.search(joined) or _TIME.search(joined)
-    has_author = _WROTE.search(joined) or (_ADDRESS.search(joined) and is_dated)
+    is_by = is_dated or _QUOTING.match(joined)
+    has_author = _WROTE.search(joined) or (_ADDRESS.search(joined) and is_by)
     return bool(has_author) and _stray_words(joined) <= _MOST_STRAY_WORDS
 
 

@@ -43,7 +43,7 @@ _DEVICE = re.compile(
     r"|Diese (?:Nachricht|E-Mail|Mail) wurde von mein.{1,60} (?:gesendet|geschickt)\.?"
     r"|(?:Get|Download|Scarica|Télécharge[rz]|Obtene[rt]|Obtenga|Descargar|Baixar|Ottieni|Pobierz|Download de) "
     r"Outlook (?:for|pour|para|per|voor|dla) .{2,20}|Outlook für .{2,20} (?:beziehen|herunterladen)"
-    r"|(?:Holen Sie sich|Obter o|Hämta|Hent|Pobierz) Outlook \w+ .{2,20}|Outlook voor .{2,20} downloaden"
+    r"|(?:Holen Sie sich|Obter o|Hämta|Hent|Pobierz|Skaffa) Outlook \w+ .{2,20}|Outlook voor .{2,20} downloaden"
     r"|发自我的.{1,30}|發自我的.{1,30}|从我的.{1,20}发送|從我的.{1,20}傳送|.{1,20}から送信|나의 .{1,20}에서 보냄"
     r"|iPhone'?umdan gönderildi|Sent with .{0,3}Proton ?Mail.{0,60}"
     r"|(?:Please |Kindly )?(?:excuse|pardon|forgive) (?:my |any |the |all )?(?:brevity|typos?|spelling|errors?"
@@ -105,6 +105,7 @@ _FOOTER = re.compile(  # how the footers of lists and virus scanners begin
     r"|Per (?:annullare|cancellar).{0,60}(?:iscrizione|lista|gruppo)|Sie erhalten diese (?:Nachricht|E-Mail), weil Sie"
     r"|Vous recevez ce (?:message|courriel) car|Has recibido este mensaje porque|U ontvangt dit bericht omdat"
     r"|Hai ricevuto questo messaggio perch|Você recebeu essa mensagem porque|Вы получили это сообщение, поскольку"
+    r"|This message was sent using \w{2,20}, the"
     r"|No virus found in this|This (?:e-?mail|message) has been (?:checked|scanned) (?:for|by)|Checked by AVG"
     r"|(?:Diese|Ta|Cet) e-?mail (?:wurde|została|a été) .{0,40}(?:Viren|wirus|virus)|Virus-?free\.|Virenfrei\."
     r"|Garanti sans virus"
@@ -126,6 +127,7 @@ _ADVERTISEMENT = re.compile(  # web mail's own; certain only below a rule or bes
 _LIST = re.compile(r".{0,60}\b(?:mailing list|mailing-list|Mailingliste|liste de diffusion|lista de correo)\b")
 _LONG_RULE = re.compile(r"\s*[_*=-]{20,}\s*$")
 _RULE = re.compile(r"\s*[-_=*~]{3,}\s*-?$")
+_BEHIND_LINK = re.compile(r"\s*<https?://[^<>\s]{1,200}>\s*$")  # where a link led, as plain text has it
 _LINK = re.compile(r"https?://|www\.")
 
 
@@ -143,7 +145,7 @@ def ending_of(lines: Sequence[str], *, is_all: bool) -> tuple[int, str] | None:
     """How many of the last lines a program added, and what they are. `is_all`: nothing stands above these lines."""
     if not lines:
         return None
-    if len(lines[-1]) <= _LONGEST_LABEL and _DEVICE.match(lines[-1]):
+    if len(lines[-1]) <= _LONGEST_LABEL and _DEVICE.match(_BEHIND_LINK.sub("", lines[-1])):
         start, reason = len(lines) - 1, "device"
     elif (files := _file_names_start(lines)) is not None:
         return len(lines) - files, "attachment"

@@ -17,6 +17,7 @@ _MARK = r"\s{0,3}(?:[A-ZА-ЯЁ]{2,3}(?=> ))?>"  # The Bat sets the writer's ini
 _QUOTED = re.compile(_MARK)
 _UNQUOTE = re.compile(rf"{_MARK} ?")
 _MATHS = re.compile(r"\s{0,3}>=?\s?[$€£]?\d")  # '>50 people': larger than
+_PROMPT = re.compile(r"\s*(?:[$%#]|>>>|PS [^>]{1,60}>|[\w.-]+@[\w.-]+:?[^\s]{0,40}[$#])\s\S")  # of a shell or of Python
 _WRAPPED_AT_LEAST = 60  # a quoted line shorter than this was not broken by the mail program
 _FEWEST_WRAPPED = 3  # fewer broken lines are no habit
 _LONGEST_LIST_LINES = 12  # points that the writer marked with '>'
@@ -44,8 +45,14 @@ def unmark_own_signs(lines: list[str], reasons: list[str | None]) -> None:
     marked = list(stretches(reasons, "quoted"))
     for start, end in marked:
         is_alone = end - start == 1 and (_MATHS.match(lines[start]) or lines[start].rstrip().endswith("<"))
-        if is_alone or _is_list(lines, start, end, may_stand_apart=len(marked) == 1):
+        if is_alone or _is_session(lines, start, end) or _is_list(lines, start, end, may_stand_apart=len(marked) == 1):
             reasons[start:end] = [None] * (end - start)
+
+
+def _is_session(lines: list[str], start: int, end: int) -> bool:
+    """What goes on below a shell's prompt, or what was typed at Python's: no first level of quotation looks so."""
+    is_python = all(line.lstrip().startswith(">>> ") for line in lines[start:end])
+    return is_python or (start > 0 and _PROMPT.match(lines[start - 1]) is not None)
 
 
 def _is_list(lines: list[str], start: int, end: int, *, may_stand_apart: bool) -> bool:

@@ -77,6 +77,9 @@ _SQUEEZED = re.compile(rf"\s*(\S.{{0,110}}?) {{0,40}}{_STAMP}\s{{1,40}}(?:(?:Ple
 _EMPTY = re.compile(r"[\s|+=_*-]*$")  # also the drawn lines of tables
 _ADDRESS_LIKE = re.compile(r"[@<\[]|\w/\w")
 _TITLED_RULE = re.compile(r"\s*[-_=*‐—]{2,}[^-_=*‐—].{0,60}[-_=*‐—]{2,}\s*$")  # '-------- in any language --------'
+_SMALL_WORD = re.compile(r"(?<!\S)[a-zà-ÿа-я]{2,}(?:-\w+)*")
+_COLUMN_INDENT = 10  # spaces before Notes' left column
+_LONGEST_COLUMN_LINES = 20
 _LONGEST_BLOCK_LINES = 150  # some mails go to everybody
 _MOST_EMPTY_IN_BLOCK = 8
 _LONGEST_NAME = 80  # characters
@@ -104,6 +107,8 @@ def header_block_at(lines: Sequence[str], start: int, *, is_announced: bool = Fa
     """From/Sent/To/Subject as Outlook writes them, or Lotus Notes' name, date and To/cc/Subject."""
     if name := _squeezed(lines[start]):
         return Marker(start, start + 1, "separator", True, name)
+    if columns := _columns_at(lines, start):
+        return columns
     head = _head(lines, start, is_announced)
     if head is None:
         return None
@@ -114,8 +119,33 @@ def header_block_at(lines: Sequence[str], start: int, *, is_announced: bool = Fa
     is_real = (
         "date" in seen or is_announced or any(_ADDRESS_LIKE.search(line[:_LONGEST_LINE]) for line in lines[start:end])
     )
-    is_whole = is_block and is_headed and is_real and len(seen) > 2
+    is_whole = is_block and is_headed and is_real and len(seen) > 2 and not _has_wordy_date(lines[start:end])
     return Marker(start, end, "separator", True, name) if is_whole else None
+
+
+def _columns_at(lines: Sequence[str], start: int) -> Marker | None:
+    """Notes' header in two columns: name, address and date at the left, the keys alone at the end of their lines."""
+    if not lines[start].startswith(" " * _COLUMN_INDENT) or not lines[start].strip():
+        return None
+    ends = [_end_of_column(line) for line in lines[start : start + _LONGEST_COLUMN_LINES]]
+    if "subject" not in ends or not {"to", "cc"} <= set(ends[: ends.index("subject")]):
+        return None
+    below = start + ends.index("subject") + 1
+    value = next((i for i in range(below, min(len(lines), below + 3)) if lines[i].strip()), below - 1)
+    return Marker(start, value + 1, "separator", True, lines[start].strip() if ends[0] is None else "")
+
+
+def _end_of_column(line: str) -> str | None:
+    """The kind of a key that ends a line, apart from what stands before it."""
+    before, _, last = line[:_LONGEST_LINE].rstrip().rpartition(" ")
+    is_apart = not before.strip() or before.endswith(" ") or before.rstrip().endswith(">")
+    return _KIND_OF_KEY.get(last.lower()) if is_apart and len(before) > _COLUMN_INDENT else None
+
+
+def _has_wordy_date(lines: Sequence[str]) -> bool:
+    """A date without a figure, "not before Wednesday": somebody fills in a form of their own."""
+    values = (header[1] for line in lines if (header := _header(line)) and header[0] == "date")
+    return any(len(_SMALL_WORD.findall(value)) > 1 and not re.search(r"\d", value) for value in values)
 
 
 def _squeezed(line: str) -> str:

@@ -417,3 +417,57 @@ def test_a_declared_signature_below_changes_nothing_above_it(own: str, signature
 def test_own_words_taken_apart_again_stay_the_same(own: str) -> None:
     kept = own_words(own).kept
     assert kept == own.strip() == own_words(kept).kept
+
+
+NOTES_COLUMNS = f"""Hello Ann, the desk is free.
+
+Bob
+
+{" " * 22}Ann Lee
+{" " * 22}<ann@exam
+{" " * 22}ple.net>{" " * 20}To
+{" " * 44}Bob Ray
+{" " * 22}14/03/2006 09:10      <bob@example.com>
+{" " * 76}cc
+
+{" " * 70}Subject
+{" " * 44}Spare desk
+
+
+Dear Bob,
+
+is there a spare desk?"""
+
+
+def test_a_header_in_two_columns_begins_somebody_elses_message() -> None:
+    cut = own_words(NOTES_COLUMNS)
+    assert cut.kept == "Hello Ann, the desk is free.\n\nBob"
+    assert (cut.quoted, cut.quoted_from) == ("Dear Bob,\n\nis there a spare desk?", "Ann Lee")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On the crate:\n\nFrom: the workshop\nTo: gallery two\nDate: not before Friday\nSubject: four lamps\n\nBob",
+        "This is how:\n\n$ for f in *; do\n> mv $f x\n> done\n\nBob",
+        "In Python:\n\n>>> import this\n>>> sum([1])\n1\n\nBob",
+        "On the server:\n\nbob@host:~$ cat <<END\n> words\n> END\n\nBob",
+    ],
+)
+def test_forms_and_sessions_that_look_like_markers_stay(text: str) -> None:
+    assert own_words(text).kept == text
+
+
+@pytest.mark.parametrize("link", ["", "<https://aka.example/o0ukef>", " <https://aka.example/x>"])
+def test_a_device_line_is_cut_with_the_link_behind_it(link: str) -> None:
+    assert own_words(f"Got it, thanks.\n\nGet Outlook for iOS{link}").kept == "Got it, thanks."
+
+
+def test_a_drawn_line_belongs_to_the_separator_below_it_across_an_empty_line() -> None:
+    assert own_words(f"Got it.\n\n  _____  \n\n{SEPARATORS['Outlook']}\n\nWords").kept == "Got it."
+
+
+@pytest.mark.parametrize("line", ["Zitat von Ann Lee <ann@example.com>:", "Quoting Ann Lee <ann@example.com>:"])
+def test_hordes_attribution_needs_no_date(line: str) -> None:
+    cut = own_words(f"{line}\n\n> How many beds?\n\nTwenty.\n\n> And sheets?\n\nYes.")
+    assert [each for each in cut.kept.split("\n") if each] == ["Twenty.", "Yes."]
