@@ -55,10 +55,14 @@ class Mail:
 
     part: str
     name: str  # for --show: the file
-    text: str
-    sender: str
+    document: Document
     own: frozenset[int]  # line numbers from 1, none of them an empty line
     signatures: frozenset[str]  # known from the other mails of the same person
+
+    @property
+    def text(self) -> str:
+        """What every method is given."""
+        return self.document.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def naive(mail: Mail) -> str:
 
 def dittod(mail: Mail) -> frozenset[int]:
     """As ingest cleans a mail of a person whose other mails it has read. It says itself which lines it keeps."""
-    removed = {number for number, _ in take_apart(mail.text, mail.sender, mail.signatures).removed}
+    removed = {number for number, _ in take_apart(mail.document, mail.signatures).removed}
     lines = enumerate(mail.text.split("\n"), start=1)
     return frozenset(number for number, line in lines if line.strip() and number not in removed)
 
@@ -157,7 +161,7 @@ def _labelled(label: Mapping[str, Any], document: Document, signatures: frozense
     own = frozenset(
         number for first, last in label["own"] for number in range(first, last + 1) if lines[number - 1].strip()
     )
-    return Mail(label["part"], name, document.text, document.sender, own, signatures)
+    return Mail(label["part"], name, document, own, signatures)
 
 
 def _written_mails() -> Iterable[Mail]:
@@ -172,7 +176,7 @@ def _written_mails() -> Iterable[Mail]:
         own = _lines_with(document.text, label["own"])
         if missing := len(label["own"]) - len(own):
             print(f"{label['file']}: {missing} own lines are not in the reader's text", file=sys.stderr)
-        yield Mail(label["part"], label["file"], document.text, document.sender, own, signatures)
+        yield Mail(label["part"], label["file"], document, own, signatures)
 
 
 def _lines_with(text: str, own: list[str]) -> frozenset[int]:

@@ -96,6 +96,7 @@ def attribution_ending_at(lines: Sequence[str], last: int) -> Marker | None:
         return None
     for first in range(max(0, last - 2), last + 1):
         parts = [line[: LONGEST_ATTRIBUTION + 1].translate(_INVISIBLE).strip() for line in lines[first : last + 1]]
+        parts[0] = parts[0].removeprefix(">>> ")  # GroupWise
         joined = " ".join(parts)
         if len(joined) <= LONGEST_ATTRIBUTION and all(parts) and _may_belong(parts) and _has_form(joined):
             return Marker(first, last + 1, "attribution", _is_certain(joined), _name_in(joined))

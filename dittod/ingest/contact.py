@@ -223,7 +223,18 @@ def _head(lines: Sequence[str], below: Sequence[int]) -> int | None:
     if below[0] and is_rule(lines[below[0] - 1]) and is_rule(lines[below[-1]]):
         return below[0] - 1
     named = next((i for i in below if _heads(lines, i, below[-1])), None)
-    return _below_lone_name(lines, below) if named is None else named
+    if named is not None:
+        return named
+    lone = _below_lone_name(lines, below)
+    return _below_closing(lines, below) if lone is None else lone
+
+
+def _below_closing(lines: Sequence[str], below: Sequence[int]) -> int | None:
+    """The last paragraph, two ways of contact in it, where a closing formula ends the words above it."""
+    first = next((i for i in reversed(below) if i == 0 or not lines[i - 1].strip()), 0)
+    written = [line for line in lines[:first] if line.strip()]
+    is_closed = any(is_closing(line) and len(line.split()) <= _MOST_CLOSING_WORDS for line in written[-3:])
+    return first if is_closed and sum(is_contact(lines[i]) for i in below if i >= first) > 1 else None
 
 
 def _is_name(line: str) -> bool:
@@ -236,7 +247,9 @@ def _heads(lines: Sequence[str], i: int, last: int) -> bool:
         return is_numbered_name(lines[i])
     name, *labels = _SIDE_BY_SIDE.split(lines[i].strip()) if len(lines[i]) <= _LONGEST_LINE else [""]
     is_name = is_full_name(lines[i]) or (is_full_name(name) and all(map(is_label, labels)))
-    return is_name and bool(lines[i + 1].strip()) and any(map(is_reachable, lines[i + 1 : last + 1]))
+    block = lines[i : last + 1]
+    is_spaced = len(block) > 4 and not any(line.strip() for line in block[1::2])  # a line free below each
+    return is_name and (bool(lines[i + 1].strip()) or is_spaced) and any(map(is_reachable, block[1:]))
 
 
 def _below_lone_name(lines: Sequence[str], below: Sequence[int]) -> int | None:

@@ -67,9 +67,14 @@ def demonstrations_of(document: Document, owner: Owner) -> Result:
             return _from_mail(document, owner)
 
 
-def take_apart(text: str, author: str = "", signatures: frozenset[str] = frozenset()) -> Cut:
+def take_apart(document: Document, signatures: frozenset[str] = frozenset()) -> Cut:
     """A mail's lines: `own_words`, less the signature that is known from other mails."""
-    return _less_signature(own_words(text, author), text, signatures)
+    return _less_signature(_own_words(document), document.text, signatures)
+
+
+def _own_words(document: Document) -> Cut:
+    is_new = not (document.is_reply or _FORWARD.match(document.subject))
+    return own_words(document.text, document.sender, is_new=is_new)
 
 
 def _less_signature(cut: Cut, text: str, signatures: frozenset[str]) -> Cut:
@@ -90,7 +95,7 @@ def _from_mail(document: Document, owner: Owner) -> Result:
         return Result(reason=reason)
     if not sent_by_user(document, owner.identities):
         return Result(reason="not sent by the user" if document.sender else "no sender")
-    own = own_words(document.text, document.sender)
+    own = _own_words(document)
     cut = _less_signature(own, document.text, owner.signatures)
     others = tuple(to for to in document.recipients if not is_identity(to, owner.identities))
     passed_on = cut.is_forward or _FORWARD.match(document.subject) is not None

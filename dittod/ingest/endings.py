@@ -27,8 +27,9 @@ _THINGS = (
     r"|telefon|Yahoo|AOL|Gmail|tablet|cellulare"
 )
 _SENT = (
-    r"Sent (?:from|via|by|using|with)|Gesendet (?:von|mit|über|aus)|Von .{0,40} gesendet|Envoyé (?:de|depuis|à partir)"
-    r"|Enviado (?:desde|do|da|de|a partir|por|vía|pelo)|Enviada (?:desde|do|da|de)|Inviat[oa] (?:da|dal|con"
+    r"Sent (?:from|via|by|using|with)|Gesendet (?:von|mit|über|aus)|Von .{0,40} gesendet"
+    r"|Envoyé (?:de|depuis|à partir|avec)"
+    r"|Enviado (?:desde|do|da|de|a partir|por|vía|pelo|con|com)|Enviada (?:desde|do|da|de)|Inviat[oa] (?:da|dal|con"
     r"|tramite|dallo)"
     r"|Verzonden (?:vanaf|met|van|vanuit|via)|Verstuurd (?:vanaf|met|van|vanuit|via)|Wysłan[eoy] (?:z|za|przy)"
     r"|Skickat från|Skickad från|Sendt fra|Sendt via|Odesláno z|Poslané z|Lähetetty|Отправлено (?:с|из|через)"
@@ -41,6 +42,7 @@ _DEVICE = re.compile(
     r"|Wysłane z mojego .{2,40}"
     r"|Vo[nm] mein.{1,40} (?:gesendet|geschickt|versendet)\.?"
     r"|Diese (?:Nachricht|E-Mail|Mail) wurde von mein.{1,60} (?:gesendet|geschickt)\.?"
+    r"|Get \w{2,20}(?: Mail)? for (?:Android|iOS|iPhone|iPad|Desktop|Mac|Windows)\W*"
     r"|(?:Get|Download|Scarica|Télécharge[rz]|Obtene[rt]|Obtenga|Descargar|Baixar|Ottieni|Pobierz|Download de) "
     r"Outlook (?:for|pour|para|per|voor|dla) .{2,20}|Outlook für .{2,20} (?:beziehen|herunterladen)"
     r"|(?:Holen Sie sich|Obter o|Hämta|Hent|Pobierz|Skaffa) Outlook \w+ .{2,20}|Outlook voor .{2,20} downloaden"
@@ -106,6 +108,7 @@ _FOOTER = re.compile(  # how the footers of lists and virus scanners begin
     r"|Vous recevez ce (?:message|courriel) car|Has recibido este mensaje porque|U ontvangt dit bericht omdat"
     r"|Hai ricevuto questo messaggio perch|Você recebeu essa mensagem porque|Вы получили это сообщение, поскольку"
     r"|This message was sent using \w{2,20}, the"
+    r"|<?https?://www\.avast\.com/sig-email"
     r"|No virus found in this|This (?:e-?mail|message) has been (?:checked|scanned) (?:for|by)|Checked by AVG"
     r"|(?:Diese|Ta|Cet) e-?mail (?:wurde|została|a été) .{0,40}(?:Viren|wirus|virus)|Virus-?free\.|Virenfrei\."
     r"|Garanti sans virus"
@@ -127,8 +130,16 @@ _ADVERTISEMENT = re.compile(  # web mail's own; certain only below a rule or bes
 _LIST = re.compile(r".{0,60}\b(?:mailing list|mailing-list|Mailingliste|liste de diffusion|lista de correo)\b")
 _LONG_RULE = re.compile(r"\s*[_*=-]{20,}\s*$")
 _RULE = re.compile(r"\s*[-_=*~]{3,}\s*-?$")
-_BEHIND_LINK = re.compile(r"\s*<https?://[^<>\s]{1,200}>\s*$")  # where a link led, as plain text has it
+_LINKED = re.compile(  # where a link led, in plain text
+    r"\s*<https?://[^<>\s]{1,200}>\s*$|\]\(https?://[^()\s]{1,200}\)|\["
+)
+_UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _LINK = re.compile(r"https?://|www\.")
+
+
+def _as_shown(line: str) -> str:
+    """The line as a reader saw it: without where its links led and characters that have no width."""
+    return _LINKED.sub("", _UNSEEN.sub("", line))
 
 
 def is_placeholder(line: str) -> bool:
@@ -145,7 +156,7 @@ def ending_of(lines: Sequence[str], *, is_all: bool) -> tuple[int, str] | None:
     """How many of the last lines a program added, and what they are. `is_all`: nothing stands above these lines."""
     if not lines:
         return None
-    if len(lines[-1]) <= _LONGEST_LABEL and _DEVICE.match(_BEHIND_LINK.sub("", lines[-1])):
+    if len(lines[-1]) <= _LONGEST_LABEL and _DEVICE.match(_as_shown(lines[-1])):
         start, reason = len(lines) - 1, "device"
     elif (files := _file_names_start(lines)) is not None:
         return len(lines) - files, "attachment"

@@ -50,20 +50,20 @@ class Cut:
     is_forward: bool = False  # the message below was passed on, not answered
 
 
-def own_words(text: str, author: str = "") -> Cut:
+def own_words(text: str, author: str = "", *, is_new: bool = False) -> Cut:
     """Takes a body apart. Kept lines stand in `kept` unchanged and in order.
 
     `author` is the sender, 'Name <address>': Outlook marks answers within an original with '[Lee, Ann]'. Such a line is
-    kept from the mark on.
+    kept from the mark on. `is_new`: it answers and forwards no mail, as its headers say.
     """
-    return _take_apart(text.split("\n"), 0, author)
+    return _take_apart(text.split("\n"), 0, author, is_new=is_new)
 
 
-def _take_apart(lines: list[str], depth: int, author: str = "") -> Cut:
+def _take_apart(lines: list[str], depth: int, author: str = "", *, is_new: bool = False) -> Cut:
     reasons: list[str | None] = ["quoted" if is_quoted(line) else None for line in lines]
     markers = _mark_announced(lines, reasons)
     if not markers:
-        unmark_own_signs(lines, reasons)
+        unmark_own_signs(lines, reasons, is_new=is_new)
     mark_wrapped(lines, reasons)
     answers = marked_answers(lines, reasons, author)
     others = [answers[i][0] if i in answers else line for i, line in enumerate(lines) if reasons[i] == "quoted"]
@@ -124,7 +124,9 @@ def _mark_announced(lines: list[str], reasons: list[str | None]) -> list[Marker]
 
 def _start_with_rule(lines: list[str], start: int) -> int:
     """A drawn line above a marker belongs to it, and so does Notes' letterhead, indented like its 'From:'."""
-    if start > 1 and not lines[start - 1].strip() and is_rule(lines[start - 2]):  # Outlook 2007 leaves a line free
+    if (
+        start > 1 and not lines[start - 1].strip() and lines[start - 2].strip() == "_____"
+    ):  # Outlook 2007 leaves a line free
         start -= 1
     while start > 0 and (
         is_rule(lines[start - 1])

@@ -16,16 +16,20 @@ from dittod.ingest.separators import separator_at
 _MARK = r"\s{0,3}(?:[A-ZА-ЯЁ]{2,3}(?=> ))?>"  # The Bat sets the writer's initials before it
 _QUOTED = re.compile(_MARK)
 _UNQUOTE = re.compile(rf"{_MARK} ?")
+_GROUPWISE = re.compile(
+    r">>> [^<>]{1,80}(?:<[^<>\s]{1,64}@[^<>\s]{1,80}> [^\d>]{1,40}\d|\d{1,2}:\d{2}[^<>]{0,12}>>>\s*$)"
+)
 _MATHS = re.compile(r"\s{0,3}>=?\s?[$€£]?\d")  # '>50 people': larger than
 _PROMPT = re.compile(r"\s*(?:[$%#]|>>>|PS [^>]{1,60}>|[\w.-]+@[\w.-]+:?[^\s]{0,40}[$#])\s\S")  # of a shell or of Python
-_WRAPPED_AT_LEAST = 60  # a quoted line shorter than this was not broken by the mail program
+_WRAPPED_WORD = re.compile(r"\s*[^\W\d_A-ZÄÖÜ][\w'’-]*\s*")  # a small word alone on its line goes on what stands above
+_WRAPPED_AT_LEAST = 48  # a quoted line shorter than this was not broken by the mail program
 _FEWEST_WRAPPED = 3  # fewer broken lines are no habit
 _LONGEST_LIST_LINES = 12  # points that the writer marked with '>'
 
 
 def is_quoted(line: str) -> bool:
-    """True for a line that is marked as somebody else's."""
-    return _QUOTED.match(line) is not None
+    """True for a line that is marked as somebody else's; GroupWise's attribution looks like one."""
+    return _QUOTED.match(line) is not None and not _GROUPWISE.match(line)
 
 
 def unquoted(line: str) -> str:
@@ -40,9 +44,15 @@ def last_answer(lines: list[str]) -> int:
     return next((i for i in apart if not is_quoted(lines[i])), -1)
 
 
-def unmark_own_signs(lines: list[str], reasons: list[str | None]) -> None:
-    """Keeps '>' that the writer set where nothing announces a quotation: 'larger than', or the points of a list."""
+def unmark_own_signs(lines: list[str], reasons: list[str | None], *, is_new: bool) -> None:
+    """Keeps '>' that the writer set where nothing announces a quotation: 'larger than', or the points of a list.
+
+    `is_new`: the mail answers none, so that the few marked lines in it quote nobody."""
     marked = list(stretches(reasons, "quoted"))
+    written = [reason for line, reason in zip(lines, reasons, strict=True) if line.strip()]
+    if is_new and written.count("quoted") < written.count(None):
+        reasons[:] = [None if reason == "quoted" else reason for reason in reasons]
+        return
     for start, end in marked:
         is_alone = end - start == 1 and (_MATHS.match(lines[start]) or lines[start].rstrip().endswith("<"))
         if is_alone or _is_session(lines, start, end) or _is_list(lines, start, end, may_stand_apart=len(marked) == 1):
@@ -51,7 +61,7 @@ def unmark_own_signs(lines: list[str], reasons: list[str | None]) -> None:
 
 def _is_session(lines: list[str], start: int, end: int) -> bool:
     """What goes on below a shell's prompt, or what was typed at Python's: no first level of quotation looks so."""
-    is_python = all(line.lstrip().startswith(">>> ") for line in lines[start:end])
+    is_python = all(line.lstrip().startswith(">>> ") and "@" not in line for line in lines[start:end])
     return is_python or (start > 0 and _PROMPT.match(lines[start - 1]) is not None)
 
 
@@ -70,9 +80,9 @@ def _is_list(lines: list[str], start: int, end: int, *, may_stand_apart: bool) -
 def mark_wrapped(lines: list[str], reasons: list[str | None]) -> None:
     """Quoted lines broken once more in transport leave short unmarked ends; marked only where that is the habit."""
     ends = [i for i in range(1, len(lines) - 1) if _is_wrapped_end(lines, reasons, i)]
-    if len(ends) >= _FEWEST_WRAPPED:
-        for i in ends:
-            reasons[i] = "quoted"
+    certain = [i for i in ends if _WRAPPED_WORD.fullmatch(lines[i]) and unquoted(lines[i + 1])[:1].islower()]
+    for i in ends if len(ends) >= _FEWEST_WRAPPED else certain:
+        reasons[i] = "quoted"
 
 
 def _is_wrapped_end(lines: list[str], reasons: list[str | None], i: int) -> bool:

@@ -40,7 +40,8 @@ _FORWARD = re.compile(
     re.IGNORECASE,
 )
 _NOTES_REPLY = re.compile(  # '-----Ann Lee/LON/ACME wrote: -----' and 'Ann Lee ---01/05/2015 03:04:05 PM---Dear Bob'
-    r"\s*-{3,}[^-\n]{1,100}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef)\s?:\s?-{3,}\s*$"
+    r"\s*-{3,}[^-\n]{1,100}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef)\s?:?\s?-{3,}\s*$"
+    r"|>>> \S.{0,100}\d{1,2}[:.]\d{2}.{0,12}>>>\s*$"
     r"|\s*\S.{0,80}?---\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4},? \d{1,2}:\d{2}(?::\d{2})?(?: [AP]M)?---",
     re.IGNORECASE,
 )
@@ -208,7 +209,11 @@ def _name_in(words: str) -> str:
 def _header(line: str) -> tuple[str, str] | None:
     """Kind and value of 'Key: value', also of '*Key:* value' and '| Key : value'."""
     key, colon, value = line[:_LONGEST_LINE].replace("：", ":", 1).lstrip(" \t*|>").partition(":")
-    kind = _KIND_OF_KEY.get(key.strip(" \t\xa0*").lower()) if colon and len(key) <= _LONGEST_KEY else None
+    kind = (
+        _KIND_OF_KEY.get(key.strip(" \t\xa0*").replace("\u3000", "").lower())
+        if colon and len(key) <= _LONGEST_KEY
+        else None
+    )
     return (kind, value.removeprefix("*")) if kind else None
 
 

@@ -133,7 +133,7 @@ def test_a_signature_that_ends_many_mails_is_cut_from_each_and_counted_line_by_l
 def test_words_below_a_known_signature_stay() -> None:
     text = f"Hi Ann,\n\nTuesday at noon suits me well.\n\nBob\n\n{SIGNATURE}"
     known = recurring(Counter(dict.fromkeys(demonstrations_of(replace(MAIL, text=text), BOB).tail, 3)))
-    cut = take_apart(f"\n\n{text}\n\nP.S. Bring the plans.", signatures=known)
+    cut = take_apart(replace(MAIL, text=f"\n\n{text}\n\nP.S. Bring the plans."), known)
     assert cut.kept.startswith("Hi Ann,") and cut.kept.endswith("Bob\n\n\nP.S. Bring the plans.")
 
 

@@ -471,3 +471,67 @@ def test_a_drawn_line_belongs_to_the_separator_below_it_across_an_empty_line() -
 def test_hordes_attribution_needs_no_date(line: str) -> None:
     cut = own_words(f"{line}\n\n> How many beds?\n\nTwenty.\n\n> And sheets?\n\nYes.")
     assert [each for each in cut.kept.split("\n") if each] == ["Twenty.", "Yes."]
+
+
+def test_in_a_mail_that_answers_none_the_few_marked_lines_are_the_writers() -> None:
+    text = "Notes of the evening:\n\n*Chapter 1*\n> all liked it\n> too long (Cy)\n\nNext time chapter 2.\n\nBob"
+    assert own_words(text, is_new=True).kept == text
+    assert "too long" not in own_words(text, is_new=False).kept
+    mostly = "See:\n\n> one\n> two\n> three\n> four"
+    assert own_words(mostly, is_new=True).kept == "See:", "a pasted mail is somebody else's, headers or not"
+
+
+def test_groupwise_marks_its_attribution_like_a_quotation() -> None:
+    text = (
+        ">>> Ann Lee <ann@example.com> schrieb am 17.03.2021 um 17:47 in\nNachricht <ABC@example.com>:\n"
+        "> How many beds?\n\nTwenty.\n\n> And sheets?\n\nYes, Bob."
+    )
+    cut = own_words(text)
+    assert [line for line in cut.kept.split("\n") if line] == ["Twenty.", "Yes, Bob."]
+    assert own_words('Yes.\n\n>>> "Ann Lee" 04/05/10 10:11 AM >>>\nHow many beds?').kept == "Yes."
+
+
+def test_a_word_that_transport_broke_off_a_quoted_line_is_quoted_too() -> None:
+    text = "> The ropes for three and five are worn, shall I order\nred\n> and white ones as before?\n\nRed, please."
+    assert own_words(text).kept == "Red, please."
+    answer = (
+        "> The ropes for three and five are worn, shall I go?\nyes\n> And who pays for all of them this time?\n\nWe do."
+    )
+    assert own_words(answer).kept == "yes\n\nWe do."
+
+
+@pytest.mark.parametrize(
+    "separator",
+    [
+        "---- On Tue, 02 Jul 2019 18:40:55 +0100 Ann Lee <ann@example.org> wrote ----",
+        "发件人：李安 <ann@example.org>\n发送时间：2023年5月7日 20:30\n收件人：Bob <bob@example.com>\n"
+        "抄\u3000送：Cy <cy@example.net>\n主\u3000题：排练",
+    ],
+)
+def test_more_forms_of_separators(separator: str) -> None:
+    assert own_words(f"I can come.\n\nBob\n\n{separator}\n\nCan you come?").kept == "I can come.\n\nBob"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "⁣Get BlueMail for Android ​",
+        "Envoyé avec la messagerie sécurisée [Proton Mail.](https://proton.example/)",
+        "Enviado con Proton Mail",
+        "<https://www.avast.com/sig-email?x=1>\nLivre\nde vírus.www.avast.com\n<https://www.avast.com/sig-email?x=1>.\n<#DAB4FAD8>",
+    ],
+)
+def test_more_lines_that_programs_add(line: str) -> None:
+    assert own_words(f"I can come.\n\n{line}").kept == "I can come."
+
+
+SPACED = "\n\n".join(("Bob Ray (he/him)", "Head of Sails | Acme Boats", "D: +44 (0)117 555 0126", "bob@example.com"))
+PRACTICE = (
+    "Praxis Dr. med. Anna Leh\nÄrztin\nAm Markt 5 | 55505 Neustadt\nTelefon 02555 5550-12 | Telefax 02555 5550-13"
+)
+
+
+@pytest.mark.parametrize("block", [SPACED, PRACTICE])
+def test_blocks_with_lines_free_between_and_of_a_firm_below_a_closing_formula(block: str) -> None:
+    words = "Please come on Tuesday.\n\nMit freundlichen Grüßen\nBob"
+    assert own_words(f"{words}\n\n{block}").kept == words
