@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -37,14 +37,33 @@ def parse_bytes(given: object) -> int:
     return count
 
 
+def _identity(given: str) -> str:
+    """An address or a name. Raises ValueError with an example."""
+    local, at, domain = given.strip().rpartition("@")
+    if not (local and domain if at else re.search(r"[^\W\d_]{2}", given)) or len(given.splitlines()) > 1:
+        raise ValueError(f"{given!r} is neither an address nor a name: give me@example.org or 'Ann Lee'")
+    return given.strip()
+
+
+def _secret(given: str) -> str:
+    """Something that can be masked without masking everything. Raises ValueError."""
+    if len(given.strip("- \t\n")) < 2:
+        raise ValueError("a secret has two characters at least")
+    return given
+
+
 class Settings(BaseSettings):
     """What the user may decide. Frozen: a change takes effect at the next start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     watched_folder: Path | None = None  # its sub-folders are the profiles; None: `watched` in DITTOD_HOME, or ~/dittod
-    identities: tuple[str, ...] = ()  # the user's own addresses and names; empty: learnt from the folder's From lines
-    secrets: tuple[str, ...] = ()  # words and numbers that are masked wherever they stand, besides what looks secret
+    identities: tuple[
+        Annotated[str, AfterValidator(_identity)], ...
+    ] = ()  # the user's own addresses and names; empty: learnt from the folder's From lines
+    secrets: tuple[
+        Annotated[str, AfterValidator(_secret)], ...
+    ] = ()  # words and numbers that are masked wherever they stand, besides what looks secret
     improve_prompts: bool = True  # whether the base model may add to the prompts what the text says, when idle
     base_model: str = "starter"  # a folder, a hub id that was downloaded, or the embedded model
     memory_budget: Annotated[int, BeforeValidator(parse_bytes)] | None = (
@@ -86,12 +105,10 @@ def load_settings(home: Home) -> Settings:
     try:
         settings = Settings(**values)
     except UnreadableVariable as error:  # its message names the field, not the value
-        raise SettingsError(
-            f"{error}", "lists and tables are given as JSON: DITTOD_IDENTITIES='[\"me@x.org\"]'"
-        ) from error
+        raise SettingsError(f"{error}", 'lists and tables are given as JSON: \'["one", "two"]\'') from error
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
         raise SettingsError(
             f"setting {name} cannot be {first['input']!r}: {first['msg']}",
             f"change it in {home.settings} or in {PREFIX}{name.upper()}",

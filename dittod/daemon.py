@@ -63,6 +63,7 @@ class Daemon:
         """Bring the store up to date with the folder, waiting for files to settle. Before `start`, not beside it."""
         self.folder.prepare()
         self.folder.rescan(time.monotonic())
+        self.folder.read_settled(time.monotonic(), on_read)  # also where only the settings have changed
         while self.folder.settling:
             if not self.folder.read_settled(time.monotonic(), on_read):
                 time.sleep(0.05)
@@ -107,11 +108,15 @@ class Daemon:
     def _repeat(self, work: object) -> None:
         """A fault in one round is logged, and the next round tries again: the daemon goes on."""
         assert callable(work)
+        trouble = ""  # that lasts is said once
         while not self._stopping.is_set():
             try:
                 work()
+                trouble = ""
             except DittodError as error:
-                log.error("%s; %s", error.title, error.hint)
+                if error.title != trouble:
+                    log.error("%s; %s", error.title, error.hint)
+                trouble = error.title
                 self._stopping.wait(1.0)
             except Exception as error:
                 log.error("fault in the daemon: %s", place_of(error))

@@ -58,5 +58,7 @@ MIGRATIONS = (
     CREATE INDEX newest_demonstrations ON demonstrations (profile, written_at);
     ALTER TABLE origins RENAME COLUMN demonstration_id TO key;
     ALTER TABLE origins ADD COLUMN reading REAL NOT NULL DEFAULT 0;
+    UPDATE origins SET reading = (SELECT read_at FROM files WHERE files.path = origins.path)
+        WHERE path IN (SELECT path FROM files);
     """,
 )

@@ -55,6 +55,7 @@ class DemonstrationRow:
     """A demonstration with what became of it. `demonstration` has the prompt that counts now."""
 
     profile: str
+    key: str  # the id that it has with the template's prompt: what its files vouch for
     demonstration: Demonstration
     template: str  # the prompt it began with
     excluded: bool  # by the user: neither learnt from nor judged by
@@ -121,9 +122,11 @@ class Store:
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self._connection.in_transaction:  # a full disk ends it by itself
                     self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):  # its message names no value: full, locked, read-only
+                    raise DittodError(f"the store cannot be written: {error}", "make room on the disk") from error
                 raise
             if self._dropped:
                 self._dropped = False
@@ -138,6 +141,11 @@ class Store:
     def files(self) -> dict[str, FileRow]:
         """Every file that was looked at, by path."""
         return {row["path"]: _file(row) for row in self._rows("SELECT * FROM files ORDER BY path")}
+
+    def note_file(self, file: FileRow) -> None:
+        """What is said of a file changes; what it holds stays."""
+        with self._transaction() as db:
+            _put_file(db, file)
 
     def add_demonstrations(
         self, path: str, profile: str, demonstrations: Iterable[Demonstration], reading: float
@@ -159,11 +167,7 @@ class Store:
         with self._transaction() as db:
             values = {"path": file.path, "profile": file.profile, "reading": file.read_at}
             new = sum(_add(db, each, values) for each in demonstrations)
-            db.execute(
-                "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
-                " :identities, :senders, :read_at, :tails, :masked, :removed)",
-                _json_row(asdict(file)),
-            )
+            _put_file(db, file)
             dropped = _drop_orphans(db, _drop_origins(db, file.path, but=file.read_at))
             self._overwrite(dropped)
         return new
@@ -223,13 +227,24 @@ class Store:
             yield from map(_demonstration_row, rows)
             after = (rows[-1]["written_at"], rows[-1]["key"])
 
-    def demonstration(self, id_prefix: str) -> DemonstrationRow:
-        """The one whose id begins so. Raises NotFound if none or several do."""
-        rows = self._rows(f"{_ROWS} WHERE substr(id, 1, ?) = ? LIMIT 2", len(id_prefix), id_prefix)
+    def demonstration(self, name: str) -> DemonstrationRow:
+        """The one whose id begins so, or one of its former ids; 'profile/id' where several profiles have it. Raises
+        NotFound if none or several do."""
+        profile, _, id_prefix = name.rpartition("/")
+        values = {"profile": profile, "prefix": id_prefix, "length": len(id_prefix)}
+        query = f"{_ROWS} WHERE :profile IN ('', profile) AND substr(id, 1, :length) = :prefix LIMIT 2"
+        former = (
+            f"{_ROWS} WHERE :profile IN ('', profile) AND EXISTS (SELECT 1 FROM former_ids WHERE former_ids.key ="
+            " demonstrations.key AND former_ids.profile = demonstrations.profile"
+            " AND substr(former_ids.id, 1, :length) = :prefix) LIMIT 2"
+        )
+        with self._lock:
+            rows = self._connection.execute(query, values).fetchall()
+            rows = rows or self._connection.execute(former, values).fetchall()
         if len(rows) != 1:
             raise NotFound(
-                f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {id_prefix!r}",
-                "list them with: dittod demos list",
+                f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {name!r}",
+                "list them with: dittod demos list (PROFILE/ID names one of several profiles)",
             )
         return _demonstration_row(rows[0])
 
@@ -253,14 +268,11 @@ class Store:
         with self._transaction() as db:
             if prompt_by == "model" and db.execute(_OPEN_RUNS, (profile,)).fetchone():
                 return id
-            row = db.execute("SELECT * FROM demonstrations WHERE profile = ? AND id = ?", (profile, id)).fetchone()
+            row = _demonstration_at(db, profile, "id", id)
             if row is None:
                 raise NotFound(f"there is no demonstration {id} any more", "list them with: dittod demos list")
             new = demonstration_id(prompt, row["completion"])
-            if (
-                new != id
-                and db.execute("SELECT 1 FROM demonstrations WHERE profile = ? AND id = ?", (profile, new)).fetchone()
-            ):
+            if new != id and _demonstration_at(db, profile, "id", new):
                 raise DittodError(f"demonstration {new[:8]} has this prompt and completion already", "exclude one")
             db.execute(
                 "UPDATE demonstrations SET id = ?, prompt = ?, prompt_by = ? WHERE profile = ? AND key = ?",
@@ -278,31 +290,25 @@ class Store:
                 (int(excluded), profile, demonstration_id),
             )
 
-    def rewrite(self, profile: str, id: str, completion: str) -> None:
-        """Another completion in place of what was read: more of it turned out not to be the user's. Where the pair is
-        there already, it stands for both."""
+    def rewrite(self, profile: str, key: str, completion: str) -> None:
+        """Another completion in place of what was read: more of it turned out not to be the user's. Where that is there
+        already, it stands for both; where an edited prompt would make two pairs the same, this one loses its edit.
+        Empty: nothing of it was the user's, and the demonstration goes."""
         with self._transaction() as db:
-            row = db.execute("SELECT * FROM demonstrations WHERE profile = ? AND id = ?", (profile, id)).fetchone()
+            row = _demonstration_at(db, profile, "key", key)
             if row is None:
                 return
-            values = {
-                "profile": profile,
-                "old": row["key"],
-                "completion": completion,
-                "key": demonstration_id(row["template"], completion),
-                "id": demonstration_id(row["prompt"], completion),
-            }
+            values = {**dict(row), "old": key, "completion": completion}
+            values |= {"key": demonstration_id(row["template"], completion)}
+            values |= {"id": demonstration_id(row["prompt"], completion)}
+            if (other := _demonstration_at(db, profile, "id", values["id"])) and other["key"] != key:
+                values |= {"id": values["key"], "prompt": row["template"], "prompt_by": "template"}
             _note_former_id(db, row)
-            for table in ("origins", "former_ids"):
-                db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", values)
-            db.execute(
-                "UPDATE OR IGNORE demonstrations SET key = :key, id = :id, completion = :completion"
-                " WHERE profile = :profile AND key = :old",
-                values,
-            )
-            db.execute(
-                "DELETE FROM demonstrations WHERE profile = :profile AND key = :old AND :old IS NOT :key", values
-            )
+            if not completion:
+                for table in ("origins", "former_ids", "demonstrations"):
+                    db.execute(f"DELETE FROM {table} WHERE profile = :profile AND key = :old", values)
+            elif values["key"] != key:
+                _move(db, values)
             self._overwrite(1)
 
     def profiles(self) -> list[str]:
@@ -429,16 +435,56 @@ class Store:
         return dict(json.loads(rows[0]["value"])) if rows else {}
 
 
+def _put_file(db: sqlite3.Connection, file: FileRow) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
+        " :identities, :senders, :read_at, :tails, :masked, :removed)",
+        _json_row(asdict(file)),
+    )
+
+
 def _add(db: sqlite3.Connection, demonstration: Demonstration, values: Mapping[str, Any]) -> int:
-    """1 when it is new; one that is there keeps the prompt that it has by now."""
-    row = {**asdict(demonstration), **values}
+    """1 when it is new. One that is there keeps the prompt that it has by now."""
+    row = {**asdict(demonstration), **values, "key": demonstration.id}
     new = db.execute(
-        "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :id, :id, :prompt, :completion, :source, :written_at,"
+        "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :key, :id, :prompt, :completion, :source, :written_at,"
         " :reading, :kind, :prompt_by, :prompt, '', 0)",
         row,
     ).rowcount
-    db.execute("INSERT OR REPLACE INTO origins VALUES (:path, :profile, :id, :reading)", row)
+    if not new and _demonstration_at(db, row["profile"], "key", row["key"]) is None:
+        holder = _demonstration_at(db, row["profile"], "id", row["id"])
+        assert holder is not None, "an id or a key was taken"
+        row["key"] = holder["key"]
+    db.execute("INSERT OR REPLACE INTO origins VALUES (:path, :profile, :key, :reading)", row)
     return new
+
+
+def _demonstration_at(
+    db: sqlite3.Connection, profile: str, column: Literal["key", "id"], value: str
+) -> sqlite3.Row | None:
+    query = f"SELECT * FROM demonstrations WHERE profile = ? AND {column} = ?"
+    found: sqlite3.Row | None = db.execute(query, (profile, value)).fetchone()
+    return found
+
+
+def _move(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    """The demonstration at `old` becomes these values, or a part of the one that is at their key or id already."""
+    there = _demonstration_at(db, values["profile"], "key", values["key"])
+    there = there or _demonstration_at(db, values["profile"], "id", values["id"])
+    target = {**values, "key": there["key"] if there else values["key"]}
+    for table in ("origins", "former_ids"):
+        db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", target)
+    if there is None:
+        db.execute(
+            "UPDATE demonstrations SET key = :key, id = :id, prompt = :prompt, prompt_by = :prompt_by,"
+            " completion = :completion WHERE profile = :profile AND key = :old",
+            target,
+        )
+        return
+    db.execute(
+        "UPDATE demonstrations SET excluded = max(excluded, :excluded) WHERE profile = :profile AND key = :key", target
+    )
+    db.execute("DELETE FROM demonstrations WHERE profile = :profile AND key = :old", target)
 
 
 def _drop_origins(db: sqlite3.Connection, path: str, but: float = math.inf) -> list[tuple[str, str]]:
@@ -475,6 +521,7 @@ def _demonstration_row(row: sqlite3.Row) -> DemonstrationRow:
     names = {each.name for each in fields(Demonstration)}
     return DemonstrationRow(
         profile=row["profile"],
+        key=row["key"],
         demonstration=Demonstration(**{name: row[name] for name in names}),
         template=row["template"],
         excluded=bool(row["excluded"]),

@@ -69,9 +69,13 @@ def test_an_edited_prompt_is_kept_with_its_template_and_can_go_back(home: Home, 
     assert _listed(dittod)[TEXTS[0].completion]["id"] == TEXTS[0].id
 
 
+def test_two_ways_to_a_prompt_at_once_are_refused(home: Home, dittod) -> None:
+    assert dittod("demos", "edit", TEXTS[0].id[:8], "--template", "--prompt", "x")[0] == 1
+
+
 def test_a_secret_in_an_edited_prompt_is_masked(home: Home, dittod) -> None:
     said = dittod("demos", "edit", TEXTS[0].id[:8], "--prompt", "Tell Ann the password: hunter2")[2]
-    assert "1 secrets in it were masked" in said
+    assert "masked in it: 1" in said
     assert _listed(dittod)[TEXTS[0].completion]["prompt"] == "Tell Ann the password: [masked password]"
 
 
@@ -147,7 +151,7 @@ def test_what_cannot_be_added_is_refused(
 def test_guessed_identities_are_shown_and_confirmed_into_the_settings(home: Home, dittod) -> None:
     shown = dittod("identities")[1]
     assert shown.splitlines()[1].split() == ["bob@x.org", "9", "yes"]
-    assert shown.splitlines()[2].split() == ["ann@x.org", "2", "no"] and "--confirm keeps this" in shown
+    assert shown.splitlines()[2].split() == ["ann@x.org", "2", "no"] and "--confirm keeps it" in shown
     home.settings.write_text("# mine\nport = 1\n[learner]\ndpo_steps = 3\n")
     assert dittod("identities", "--confirm")[0] == 0
     settings = load_settings(home)

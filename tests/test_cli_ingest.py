@@ -94,6 +94,18 @@ def test_the_watched_folder_is_read_by_hand_where_no_daemon_runs(home: Home, dit
     assert (home.watched / MARKER).exists()
 
 
+def test_changed_settings_count_without_any_changed_file(home: Home, dittod, monkeypatch: pytest.MonkeyPatch) -> None:
+    dittod("init")
+    _fill(home.watched)
+    dittod("ingest")
+    monkeypatch.setenv("DITTOD_SECRETS", '["noon suits"]')
+    dittod("ingest")
+    texts = [each["completion"] for each in json.loads(dittod("demos", "list", "--json")[1])["demonstrations"]]
+    assert len(texts) == 3 and all("[masked] me well" in text for text in texts)
+    monkeypatch.setenv("DITTOD_IDENTITIES", '["cy@example.com"]')
+    assert json.loads(dittod("ingest", "--json")[1])["demonstrations"] == {"default": 1}
+
+
 def test_with_a_daemon_running_the_folder_is_left_to_it(home: Home, dittod) -> None:
     home.create()
     with held(home.lock):
@@ -104,7 +116,7 @@ def test_with_a_daemon_running_the_folder_is_left_to_it(home: Home, dittod) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--dry-run",), "there is no path"),
+        (("--dry-run",), "no file or folder was named"),
         (("--dry-run", "/nowhere/at/all"), "there is no /nowhere/at/all"),
         (("/tmp",), "put it into the watched folder"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,16 @@ def test_a_memory_budget_that_is_no_size_is_an_error_with_an_example(
         load_settings(home)
     assert repr(given) in caught.value.title and "6GiB" in caught.value.title
     assert "DITTOD_MEMORY_BUDGET" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("IDENTITIES", value) for value in ("me@", "", "@x.org", "...")), ("SECRETS", "a"), ("SECRETS", " -- ")],
+)
+def test_identities_and_secrets_that_mean_nothing_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DITTOD_{name}", json.dumps([value]))
+    with pytest.raises(SettingsError) as error:
+        load_settings(Home(tmp_path))
+    assert name.lower() in error.value.title and error.value.hint.endswith(f"DITTOD_{name}")

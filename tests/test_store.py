@@ -131,7 +131,7 @@ def test_what_an_adapter_saw_under_an_earlier_prompt_is_still_known_by_it(store:
     pair, other = _demonstration("template", "words\nsignature"), _demonstration("other")
     store.record_file(_file("a.eml"), [pair, other])
     second = store.set_prompt("default", pair.id, "by the model", "model")
-    store.rewrite("default", second, "words")
+    store.rewrite("default", pair.id, "words")
     third = store.set_prompt("default", demonstration_id("by the model", "words"), "mine", "user")
     for seen in (pair.id, second):
         assert store.now_called("default", [seen]) == {seen, third}
@@ -190,8 +190,8 @@ def test_a_rewritten_completion_is_what_the_file_gives_when_it_is_read_again(sto
     """Found later: the last line was a signature. The edit of the prompt stays, and both readings are one pair."""
     before, after = _demonstration("p", "words\nsignature"), _demonstration("p", "words")
     store.record_file(_file("a.eml", read_at=1.0), [before])
-    edited = store.set_prompt("default", before.id, "mine", "user")
-    store.rewrite("default", edited, "words")
+    store.set_prompt("default", before.id, "mine", "user")
+    store.rewrite("default", before.id, "words")
     store.record_file(_file("a.eml", read_at=2.0), [after])
     (found,) = store.demonstrations("default")
     assert (found.prompt, found.completion, found.id) == ("mine", "words", demonstration_id("mine", "words"))
@@ -206,6 +206,71 @@ def test_two_texts_that_differ_in_what_was_cut_become_one_of_both_files(store: S
     assert store.demonstrations("default") == [second]
     assert store.forget_file("b.eml") == 0, "a.eml still vouches for it"
     assert store.forget_file("a.eml") == 1
+
+
+def test_edits_that_make_two_pairs_the_same_lose_neither_text_nor_file(store: Store) -> None:
+    """Two texts that differ in their signature alone, their prompts edited alike; then the signature is cut."""
+    first, second = _demonstration("p", "words\nold"), _demonstration("q", "words\nnew")
+    store.record_file(_file("a.eml"), [first])
+    store.record_file(_file("b.eml"), [second])
+    store.set_prompt("default", first.id, "mine", "user")
+    store.set_prompt("default", second.id, "mine", "user")
+    store.rewrite("default", first.id, "words")
+    store.rewrite("default", second.id, "words")
+    assert sorted(each.prompt for each in store.demonstrations("default")) == ["mine", "q"]
+    assert (store.forget_file("a.eml"), store.forget_file("b.eml")) == (1, 1)
+
+
+def test_a_file_with_the_pair_that_an_edit_made_vouches_for_it(store: Store) -> None:
+    edited, other = _demonstration("template"), _demonstration("mine")
+    store.record_file(_file("a.eml"), [edited])
+    assert store.set_prompt("default", edited.id, "mine", "user") == other.id
+    store.record_file(_file("b.eml"), [other])
+    assert store.forget_file("a.eml") == 0 and store.demonstrations("default")[0].id == other.id
+    assert store.forget_file("b.eml") == 1
+
+
+def test_what_stands_for_an_excluded_one_too_is_excluded(store: Store) -> None:
+    first, second = _demonstration("p", "words\nold"), _demonstration("p", "words")
+    store.record_file(_file("a.eml"), [first, second])
+    store.exclude("default", first.id, excluded=True)
+    store.rewrite("default", first.id, "words")
+    assert store.demonstrations("default") == []
+
+
+def test_a_completion_of_which_nothing_is_left_goes(store: Store) -> None:
+    first = _demonstration("p", "signature")
+    store.record_file(_file("a.eml"), [first])
+    store.rewrite("default", first.id, "")
+    assert list(store.demonstration_rows("default")) == [] and store.forget_file("a.eml") == 0
+
+
+def test_a_demonstration_is_found_by_its_former_id_and_by_its_profile(store: Store) -> None:
+    pair = _demonstration("template")
+    store.record_file(_file("a.eml"), [pair])
+    store.record_file(_file("blog/a.eml", profile="blog"), [pair])
+    with pytest.raises(NotFound, match="several"):
+        store.demonstration(pair.id)
+    assert store.demonstration(f"blog/{pair.id[:8]}").profile == "blog"
+    store.set_prompt("blog", pair.id, "mine", "user")
+    assert store.demonstration(f"blog/{pair.id[:8]}").demonstration.prompt == "mine"
+
+
+def test_a_row_that_is_noted_drops_nothing_that_the_file_gave(store: Store) -> None:
+    store.record_file(_file("a.eml", read_at=1.0), [_demonstration("p")])
+    store.add_demonstrations("a.eml", "default", [_demonstration("q")], 2.0)
+    store.note_file(_file("a.eml", read_at=1.0))
+    assert {each.prompt for each in store.demonstrations("default")} == {"p", "q"}
+
+
+def test_a_full_disk_is_an_error_that_says_so(store: Store) -> None:
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DittodError, match="full") as error:
+        store.record_file(_file("a.eml"), [_demonstration("p", "words " * 10_000)])
+    assert "room" in error.value.hint
+    store._connection.execute("PRAGMA max_page_count = 100000")
+    assert store.record_file(_file("a.eml"), [_demonstration("p")]) == 1
 
 
 def test_a_store_of_the_version_before_keeps_its_demonstrations(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def show_demo(id_prefix: str, *, as_json: bool) -> None:
 
 def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
     """Another prompt: as given, as the template had it, or as the user's editor leaves it."""
+    if template and prompt is not None:
+        raise DittodError("--template and --prompt exclude each other", "give one of them")
     with _opened() as (place, settings, store):
         row = store.demonstration(id_prefix)
         found = row.demonstration
@@ -99,7 +101,7 @@ def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
             return
         new_id = store.set_prompt(row.profile, found.id, masked.text, "user")
     secrets = sum(masked.counts.values())
-    err.print(f"{new_id[:8]} has the new prompt" + (f"; {secrets} secrets in it were masked" if secrets else ""))
+    err.print(f"{new_id[:8]} has the new prompt" + (f"; masked in it: {secrets}" if secrets else ""))
 
 
 def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
@@ -108,10 +110,12 @@ def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
         rows = [store.demonstration(each) for each in id_prefixes]
         for row in rows:
             store.exclude(row.profile, row.demonstration.id, excluded=excluded)
-        seen = sum(
-            any(row.demonstration.id in adapter.demonstration_ids for row in rows)
+        seen = any(
+            row.demonstration.id in store.now_called(row.profile, adapter.demonstration_ids)
             for adapter in store.adapters()
             if adapter.state == "promoted"
+            for row in rows
+            if row.profile == adapter.profile
         )
     err.print(f"{len(rows)} {'excluded' if excluded else 'included'}, from the next update on")
     if excluded and seen:
@@ -120,7 +124,7 @@ def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
 
 def add_demo(file: Path | None, prompt: str, profile: str) -> None:
     """A pair of the user's own, as a file in the watched folder: removing that file removes it again."""
-    completion = (sys.stdin.read() if file is None else _text_of(file)).strip()
+    completion = _text_of(file).strip()
     if not completion or not prompt.strip():
         raise DittodError(
             "a demonstration needs a prompt and a text", "give --prompt, and the text in a file or on stdin"
@@ -183,11 +187,14 @@ def _edited(place: Home, prompt: str) -> str:
         path.unlink(missing_ok=True)
 
 
-def _text_of(file: Path) -> str:
+def _text_of(file: Path | None) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DittodError(f"{file} cannot be read as text", "give a UTF-8 text file, or the text on stdin") from error
+        text = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
+        text.encode("utf-8")  # stdin lets bytes through that are no text
+        return text
+    except (OSError, UnicodeError) as error:
+        name = file or "what stands on stdin"
+        raise DittodError(f"{name} cannot be read as text", "give a UTF-8 text file, or the text on stdin") from error
 
 
 def _write_new(folder: Path, text: str) -> Path:

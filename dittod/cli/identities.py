@@ -9,8 +9,7 @@ from pathlib import Path
 from dittod.cli.terminal import err, out, print_json, print_table
 from dittod.config import Settings, load_settings
 from dittod.errors import DittodError
-from dittod.ingest.identity import is_identity
-from dittod.ingest.tally import OTHER_SENDERS
+from dittod.ingest.identity import OTHER_SENDERS, is_identity
 from dittod.paths import home
 from dittod.store import Store
 
@@ -40,7 +39,8 @@ def show_identities(*, confirm: bool, as_json: bool) -> None:
 
 def current_identities(store: Store, settings: Settings) -> list[str]:
     """Whose mail counts: as set, or as guessed from the folder when it was last read."""
-    latest = max(store.files().values(), key=lambda file: file.read_at, default=None)
+    read = (file for file in store.files().values() if file.identities)  # others are links, or still being read
+    latest = max(read, key=lambda file: file.read_at, default=None)
     return list(settings.identities or (latest.identities if latest else ()))
 
 
@@ -54,8 +54,12 @@ def _show(senders: Counter[str], identities: list[str], *, guessed: bool) -> Non
         empty="no mail has been read yet: put some into the watched folder, then: dittod ingest",
     )
     if guessed and senders:
-        right = "dittod identities --confirm keeps this; " if identities else ""
-        out.print(f"guessed from the mails; {right}identities in dittod.toml says otherwise")
+        if identities:
+            out.print(
+                "guessed from the mails: dittod identities --confirm keeps it, identities in dittod.toml changes it"
+            )
+        else:
+            out.print("nobody has written most of the mails: name your addresses in dittod.toml, identities = [...]")
 
 
 def _confirm(path: Path, settings: Settings, identities: list[str]) -> None:

@@ -39,7 +39,8 @@ def ingest(path: Path | None, *, dry_run: bool, as_json: bool) -> None:
     """The watched folder is read by a running daemon by itself; without one, here."""
     if dry_run:
         if path is None or not path.exists():
-            raise DittodError(f"there is no {path or 'path'}", "name a file or folder: dittod ingest --dry-run PATH")
+            title = f"there is no {path}" if path else "no file or folder was named"
+            raise DittodError(title, "name one: dittod ingest --dry-run PATH")
         explain(path, as_json=as_json)
     elif path is not None:
         raise DittodError(
@@ -130,8 +131,9 @@ def explain(path: Path, *, as_json: bool) -> None:
         ],
         empty="there is no file in it",
     )
-    whose = ", ".join(owner.identities) or "nobody: set identities, or no mail can be told to be yours"
-    out.print(f"\nmail counts as yours from {whose}", markup=False, soft_wrap=True)
+    if owner.identities or any(s.reasons["not sent by the user"] for s in sums):
+        whose = ", ".join(owner.identities) or "nobody: set identities, or no mail can be told to be yours"
+        out.print(f"\nmail counts as yours from {whose}", markup=False, soft_wrap=True)
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:

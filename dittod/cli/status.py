@@ -8,8 +8,8 @@ from typing import Any
 from dittod import __version__, machine, runs
 from dittod.cli.identities import current_identities
 from dittod.cli.terminal import day, out, print_json, print_table
-from dittod.config import Settings, load_settings
-from dittod.paths import Home, home
+from dittod.config import Settings, load_settings, watched_folder
+from dittod.paths import MARKER, Home, home
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE
 
@@ -37,6 +37,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
         "daemon_pid": pid,
         "endpoint": f"{endpoint['url']}/v1" if running and endpoint else None,
         "watched_folder": str(settings.watched_folder),
+        "watched_folder_is_mounted": not store.noted("watched") or (watched_folder(settings) / MARKER).exists(),
         "engine": {
             "state": engine.get("state", "stopped") if running else "stopped",
             "pid": engine.get("pid") if running else None,
@@ -45,6 +46,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
             "last_death": engine.get("last_death"),
         },
         "identities": current_identities(store, settings),
+        "has_mail": any(file.senders for file in store.files().values()),
         "identities_guessed": not settings.identities,
         "set_aside": sum(file.state == "set_aside" for file in store.files().values()),
         "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
@@ -80,9 +82,14 @@ def _show(value: dict[str, Any]) -> None:
     if engine["last_death"]:
         out.print(f"          died last: {engine['last_death']}", markup=False)
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
+    if not value["watched_folder_is_mounted"]:
+        out.print(f"          its file {MARKER} is missing: nothing is read or forgotten until the folder is mounted")
+        out.print(f"          or, if this is the folder, until the file is there again: touch {MARKER} in it")
     if value["identities"]:
         guessed = " (guessed; see: dittod identities)" if value["identities_guessed"] else ""
         out.print(f"mail from {', '.join(value['identities'])}{guessed}", markup=False, soft_wrap=True)
+    elif value["has_mail"]:
+        out.print("mail from nobody: it cannot be told whose the mails are; see: dittod identities")
     if value["set_aside"]:
         out.print(f"set aside {value['set_aside']}, see: dittod demos list")
     print_table(

@@ -12,7 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-SHRINKING = ("prompt", "reason", "learning", "file", "figure")  # columns that give way where a table is too wide
+SHRINKING = (
+    "prompt",
+    "reason",
+    "learning",
+    "file",
+    "figure",
+    "cut lines",
+    "masked",
+    "serves",
+)  # columns that give way where a table is too wide
 
 out = Console(highlight=False)  # data
 err = Console(stderr=True, highlight=False)  # everything else

@@ -47,24 +47,41 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A pair before its secrets are masked."""
+    """A pair without secrets."""
 
     prompt: str
-    completion: str
+    completion: Masked
     kind: DemonstrationKind
     prompt_by: PromptSource = "template"
 
 
+class _Hiding:
+    """Masks one text after the other, before anything is cut from them: half a number is no longer known as one."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._listed = owner.secrets
+        self.counts = Counter[str]()
+
+    def __call__(self, text: str) -> str:
+        return self.whole(text).text
+
+    def whole(self, text: str) -> Masked:
+        """With what was masked in this one."""
+        masked = mask(text, self._listed)
+        self.counts.update(masked.counts)
+        return masked
+
+
 def demonstrations_of(document: Document, owner: Owner) -> Result:
     """The one demonstration that a mail, text or pair gives, or why it gives none."""
-    match document.kind:
-        case "pair":
-            return _finish(document, owner, _Draft(document.prompt, document.text, "pair", "file"))
-        case "text":
-            prompt = prompts.text(document.title, document.outline, document.text)
-            return _finish(document, owner, _Draft(prompt, document.text, "text"))
-        case "mail":
-            return _from_mail(document, owner)
+    if document.kind == "mail":
+        return _from_mail(document, owner)
+    hide = _Hiding(owner)
+    completion = hide.whole(_tidied(document.text))
+    if document.kind == "pair":
+        return _finish(document, hide, _Draft(hide(document.prompt), completion, "pair", "file"))
+    prompt = prompts.text(hide(document.title), [hide(each) for each in document.outline], completion.text)
+    return _finish(document, hide, _Draft(prompt, completion, "text"))
 
 
 def take_apart(document: Document, signatures: frozenset[str] = frozenset()) -> Cut:
@@ -99,29 +116,32 @@ def _from_mail(document: Document, owner: Owner) -> Result:
     cut = _less_signature(own, document.text, owner.signatures)
     others = tuple(to for to in document.recipients if not is_identity(to, owner.identities))
     passed_on = cut.is_forward or _FORWARD.match(document.subject) is not None
-    draft = _draft_of_mail(replace(document, recipients=others), cut, passed_on)
-    result = _finish(document, owner, draft, no_words="a forward without own words" if passed_on else "no own words")
-    return replace(result, cut=cut, tail=tail_hashes(own.kept))
+    hide = _Hiding(owner)
+    draft = _draft_of_mail(replace(document, recipients=others), cut, passed_on, hide)
+    result = _finish(document, hide, draft, no_words="a forward without own words" if passed_on else "no own words")
+    masked = mask(own.kept, owner.secrets).text  # as which it is stored, and compared with what recurs
+    return replace(result, cut=cut, tail=tuple(dict.fromkeys((*tail_hashes(own.kept), *tail_hashes(masked)))))
 
 
-def _draft_of_mail(document: Document, cut: Cut, passed_on: bool) -> _Draft:
+def _draft_of_mail(document: Document, cut: Cut, passed_on: bool, hide: _Hiding) -> _Draft:
+    completion, subject = hide.whole(_tidied(cut.kept)), hide(document.subject)
+    recipients = [hide(each) for each in document.recipients]
     if cut.quoted and not passed_on:
-        answered = cut.quoted_from or next(iter(document.recipients), "")
-        return _Draft(prompts.reply(answered, document.subject, cut.quoted), cut.kept, "reply")
-    return _Draft(prompts.new_mail(document.recipients, document.subject), cut.kept, "mail")
+        answered = hide(cut.quoted_from) or next(iter(recipients), "")
+        return _Draft(prompts.reply(answered, subject, hide(cut.quoted)), completion, "reply")
+    return _Draft(prompts.new_mail(recipients, subject), completion, "mail")
 
 
-def _finish(document: Document, owner: Owner, draft: _Draft, no_words: str = "no own words") -> Result:
-    if reason := _why_too_little(draft.completion, no_words):
+def _finish(document: Document, hide: _Hiding, draft: _Draft, no_words: str = "no own words") -> Result:
+    if reason := _why_too_little(draft.completion.text, no_words):
         return Result(reason=reason)
-    completion, prompt = mask(_tidied(draft.completion), owner.secrets), mask(draft.prompt, owner.secrets)
-    counts = dict(Counter(completion.counts) + Counter(prompt.counts))
-    if _is_mostly_secret(completion):
+    counts = dict(hide.counts)
+    if _is_mostly_secret(draft.completion):
         return Result(reason="mostly secrets", masked=counts)
     demonstration = Demonstration(
-        id=demonstration_id(prompt.text, completion.text),
-        prompt=prompt.text,
-        completion=completion.text,
+        id=demonstration_id(draft.prompt, draft.completion.text),
+        prompt=draft.prompt,
+        completion=draft.completion.text,
         source=document.sha256,
         written_at=document.written_at,
         kind=draft.kind,

@@ -30,7 +30,7 @@ from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, re
 from dittod.ingest.words import words_of
 from dittod.paths import MARKER
 from dittod.store import FileRow, FileState, Store
-from dittod.types import Demonstration, demonstration_id
+from dittod.types import Demonstration
 
 log = logging.getLogger("dittod")
 
@@ -191,9 +191,8 @@ class Folder:
             log.info("%d files are gone: %d demonstrations dropped", len(due), dropped)
 
     def _may_be_moved(self) -> bool:
-        """Whether a file is waited for that may be a missing one. One that only is tried again is none."""
-        rows = (self._known.get(key) for key in self._settler.waiting())
-        return any(row is None or row.mtime_ns != UNREADABLE for row in rows)
+        """Whether a new file is waited for: it may be a missing one. Known ones that grow have been where they are."""
+        return any(key not in self._known for key in self._settler.waiting())
 
     def _forget(self, paths: list[str]) -> int:
         with self._store.together():
@@ -248,7 +247,9 @@ class Folder:
             state: FileState = "read"
             reason = tally.reason()
         except NotNow as error:
-            self._record(self._kept_as_it_was(file, owner, error), [])
+            row = self._kept_as_it_was(file, owner, error)
+            self._store.note_file(row)
+            self._known[row.path] = row
             progress.file_done()
             return
         except FileSetAside as error:
@@ -344,28 +345,23 @@ class Folder:
 
     def _cut_signatures(self, signatures: frozenset[str]) -> None:
         """Takes newly found signatures out of what was stored before they were known."""
-        if not (new := signatures - self._cut):
-            return
-        for profile in self._store.profiles():
-            changed: list[tuple[Demonstration, str]] = []
+        new, self._cut = signatures - self._cut, signatures
+        for profile in self._store.profiles() if new else ():
+            changed: list[tuple[str, str]] = []
             for row in self._store.demonstration_rows(profile):
-                found = row.demonstration
-                kept, signature = without_signature(found.completion, new)
-                if signature and found.kind in ("mail", "reply"):
-                    changed.append((found, kept))
+                kept, signature = without_signature(row.demonstration.completion, new)
+                if signature and row.demonstration.kind in ("mail", "reply"):
+                    changed.append((row.key, kept))
                 if len(changed) == CHANGED_TOGETHER:
                     self._rewrite(profile, changed)
                     changed = []
             self._rewrite(profile, changed)
-        self._cut |= new
         self._store.note("signatures", {"cut": sorted(self._cut)})
 
-    def _rewrite(self, profile: str, changed: list[tuple[Demonstration, str]]) -> None:
+    def _rewrite(self, profile: str, changed: list[tuple[str, str]]) -> None:
         with self._store.together():
-            for found, kept in changed:
-                self._store.rewrite(profile, found.id, kept)
-                if len(words_of(kept)) < FEWEST_WORDS:  # reading the file again would give no demonstration
-                    self._store.exclude(profile, demonstration_id(found.prompt, kept), excluded=True)
+            for key, kept in changed:  # of what is left too short, reading the file again would give nothing
+                self._store.rewrite(profile, key, kept if len(words_of(kept)) >= FEWEST_WORDS else "")
 
 
 @dataclass

@@ -12,14 +12,19 @@ from email.utils import parseaddr
 
 from dittod.types import Document
 
+OTHER_SENDERS = "others@senders.invalid"  # in counts: all but the most frequent ones, and never the user
+LONGEST_ADDRESS = 254  # characters; RFC 5321's 256 for a path, without its angle brackets
 _OWN_SHARE = 0.5  # a folder of sent mail has one sender in most of its mails
 
 
 def address_of(mailbox: str) -> str:
-    """The address in 'Name <address>', lower case and without a plus-tag; '' when there is none."""
+    """The address in 'Name <address>', lower case and without a plus-tag; '' for none, or one longer than mail takes."""
     bare = mailbox.strip() if "<" not in mailbox else parseaddr(mailbox)[1] or mailbox[mailbox.rfind("<") + 1 :]
-    local, at, domain = bare.strip("<> \t").lower().rpartition("@")
-    return f"{local.partition('+')[0] or local}@{domain}" if at and local and domain else ""
+    bare = bare.strip("<> \t").lower()
+    local, at, domain = bare.rpartition("@")
+    if not (at and local and domain) or len(bare) > LONGEST_ADDRESS:
+        return ""
+    return f"{local.partition('+')[0] or local}@{domain}"
 
 
 def same_address(one: str, other: str) -> bool:
@@ -46,12 +51,13 @@ def likely_identities(counts: Mapping[str, int], *, is_sent_folder: bool = False
 
     In a folder named 'sent' every sender is the user, unless others outnumber: stray copies below a tenth of the most
     frequent are left out. Elsewhere only the most frequent address counts, and only when it wrote at least half.
+    `OTHER_SENDERS` counts in the whole and is nobody.
     """
     merged: dict[str, int] = {}
     for mailbox, count in counts.items():
         if address := address_of(mailbox):
             merged[address] = merged.get(address, 0) + count
-    ranked = sorted(merged, key=lambda address: (-merged[address], address))
+    ranked = sorted(merged.keys() - {OTHER_SENDERS}, key=lambda address: (-merged[address], address))
     if not ranked:
         return ()
     most = merged[ranked[0]]

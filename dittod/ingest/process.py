@@ -95,15 +95,18 @@ class Reader:
         order = Order(os.fspath(path), "explain" if detail else "learn", owner=owner)
         whole, deaths, last = 0, 0, ""
         while True:
-            before = order.skip
+            before, skipped = order.skip, 0
             try:
                 for answer in self._documents(order):
+                    if answer is None:
+                        skipped += 1
+                        continue
                     whole += 1
                     order = replace(order, skip=order.skip + 1)
                     yield answer
             except _Died as death:
                 deaths, last = deaths + 1, str(death)
-                is_stuck = deaths > 1 and order.skip == before  # not even the one behind it could be reached
+                is_stuck = skipped < before  # not even the one that ended it before could be passed
                 if is_stuck or deaths == MOST_DEATHS:
                     number = order.skip + (not is_stuck)
                     raise FileSetAside(f"{death} at number {number} in the file", _WHOLE) from None
@@ -118,7 +121,7 @@ class Reader:
         """Sender and tail of the first Documents, whoever wrote them. Ends at whatever is wrong with the file: reading
         it in earnest says so."""
         with suppress(_Died, FileSetAside):
-            yield from self._documents(Order(os.fspath(path), "survey", most=most))
+            yield from filter(None, self._documents(Order(os.fspath(path), "survey", most=most)))
 
     def close(self) -> None:
         """End the child. A file that is being read raises ReaderClosed there."""
@@ -128,8 +131,8 @@ class Reader:
             if not self._at_work:
                 self._bury()
 
-    def _documents(self, order: Order) -> Iterator[Answer]:
-        """Raises _Died, FileSetAside and ReaderClosed."""
+    def _documents(self, order: Order) -> Iterator[Answer | None]:
+        """None for a Document that is skipped. Raises _Died, FileSetAside and ReaderClosed."""
         try:
             process = self._take(order)
             while not (message := _read_message(self._line(process))).get("end"):
@@ -137,7 +140,9 @@ class Reader:
                     log.error("a reader failed: %s", message["place"])
                 if "set_aside" in message:
                     raise (NotNow if message.get("passing") else FileSetAside)(*message["set_aside"])
-                if "result" in message:
+                if not message:
+                    yield None
+                elif "result" in message:
                     yield _answer(message)
         except GeneratorExit:  # nobody wants the rest
             self._end("not needed")

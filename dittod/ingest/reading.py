@@ -15,8 +15,8 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -114,8 +114,11 @@ def _limit_itself() -> None:
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: MOST_OPEN_FILES,
     }
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
+    for kind, wanted in limits.items():
+        with suppress(ValueError, OSError):  # macOS refuses any limit of the address space
+            hard = resource.getrlimit(kind)[1]
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(kind, (limit, limit))
 
 
 def _listen(orders: BinaryIO, received: SimpleQueue[Order]) -> None:
@@ -140,11 +143,18 @@ def _line(answer: Mapping[str, Any]) -> bytes:
 
 
 def _obey(order: Order, owner: Owner) -> Iterator[dict[str, Any]]:
-    """An answer per Document, {} for one that is skipped, and a last one with `end` or `set_aside`."""
+    """An answer per Document, {} for one that is skipped, `alive` between them where that takes long, and a last one
+    with `end` or `set_aside`."""
     number = 0
     try:
-        for number, document in enumerate(islice(read(Path(order.path)), order.most), start=1):
+        for document in read(Path(order.path)):
+            if document is None:
+                yield {"alive": True}
+                continue
+            number += 1
             yield _answer(document, owner, order.purpose) if number > order.skip else {}
+            if number == order.most:
+                break
         yield {"end": True}
     except FileSetAside as error:
         yield {"set_aside": (error.title, error.hint), "passing": isinstance(error.__cause__, OSError)}

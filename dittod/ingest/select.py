@@ -42,8 +42,8 @@ def select(
     """
     newest = sorted(demonstrations, key=lambda one: (-one.written_at, one.id))
     reasons: dict[str, str] = {}
-    distinct = _without_copies(newest, reasons)
-    unseen = [one for one in distinct if one.id not in seen_before]
+    distinct, stands_for = _without_copies(newest, reasons)
+    unseen = [one for one in distinct if stands_for[one.id].isdisjoint(seen_before)]
     count = min(held_out_count(len(distinct), held_out_fraction, minimum_held_out), len(unseen))
     held_out = unseen[:count]
     reasons.update((one.id, "held out: among the latest") for one in held_out)
@@ -86,9 +86,12 @@ def _diverse(newest: Sequence[Demonstration], limit: int, reasons: dict[str, str
     return taken
 
 
-def _without_copies(newest: Sequence[Demonstration], reasons: dict[str, str]) -> list[Demonstration]:
-    """Leaves out texts that say nearly the same words as a newer one."""
+def _without_copies(
+    newest: Sequence[Demonstration], reasons: dict[str, str]
+) -> tuple[list[Demonstration], dict[str, set[str]]]:
+    """Leaves out texts that say nearly the same words as a newer one; with the others, the ids that each stands for."""
     distinct: list[Demonstration] = []
+    stands_for: dict[str, set[str]] = {}
     holders: dict[tuple[str, ...], list[int]] = {}  # a run of words → which of `distinct` have it
     sizes: list[int] = []
     for one in newest:
@@ -97,14 +100,17 @@ def _without_copies(newest: Sequence[Demonstration], reasons: dict[str, str]) ->
         for run in runs:
             for index in holders.get(run, ()):
                 common[index] = common.get(index, 0) + 1
-        if any(shared >= SAME_WORDS * (len(runs) + sizes[index] - shared) for index, shared in common.items()):
+        same = (i for i, shared in common.items() if shared >= SAME_WORDS * (len(runs) + sizes[i] - shared))
+        if (newer := next(same, None)) is not None:
             reasons[one.id] = "left aside: nearly the same words as a newer one"
+            stands_for[distinct[newer].id].add(one.id)
             continue
         for run in runs:
             holders.setdefault(run, []).append(len(distinct))
         sizes.append(len(runs))
         distinct.append(one)
-    return distinct
+        stands_for[one.id] = {one.id}
+    return distinct, stands_for
 
 
 def _runs_of_words(text: str) -> set[tuple[str, ...]]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dittod.ingest.identity import OTHER_SENDERS
 from dittod.ingest.process import Answer
 
 MOST_SENDERS = 5_000
 MOST_TAILS = 20_000
-OTHER_SENDERS = "others@senders.invalid"  # all but the most frequent ones: a share of the whole must stay one
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Survey:
 
 
 def _with_others(senders: Counter[str], kept: int) -> Counter[str]:
-    """The most frequent ones, and all others as one that is nobody's."""
+    """The most frequent ones, and all others as one that is nobody's: a share of the whole must stay one."""
     most = Counter(dict(senders.most_common(kept)))
     most[OTHER_SENDERS] += senders.total() - most.total()
     return most

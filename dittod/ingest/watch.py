@@ -132,8 +132,8 @@ class Watch:
             self._place, self._ask_at, self._pause = place, now, RETRY_SECONDS
         if place is None:
             return False
-        if self._observer is not None and not _is_alive(self._observer):
-            self._do_without(now, "the watch on the folder has ended")
+        if self._observer is not None and (why := self._why_missing(self._observer, now)):
+            self._do_without(now, why)
         if self._observer is None and now >= self._ask_at and self._begin(now):
             return True
         if self._observer is None and now >= self._poll_at:
@@ -145,8 +145,7 @@ class Watch:
         """No more events."""
         observer, self._observer = self._observer, None
         if observer is not None:
-            observer.stop()
-            observer.join(timeout=5.0)
+            _end(observer)
 
     def _begin(self, now: float) -> bool:
         """Ask for events. Returns whether they come from now on."""
@@ -158,8 +157,20 @@ class Watch:
         except OSError as error:
             self._do_without(now, why_no_events(error, self.root))
             return False
-        self._said, self._pause = "", RETRY_SECONDS
+        self._said, self._pause, self._poll_at = "", RETRY_SECONDS, now + POLL_SECONDS
         return True
+
+    def _why_missing(self, observer: BaseObserver, now: float) -> str:
+        """Why events have ended, or do not come from folders that came later; '' while they come."""
+        if not _is_alive(observer):
+            return "the watch on the folder has ended"
+        if now >= self._poll_at:
+            self._poll_at = now + POLL_SECONDS
+            try:
+                ask_for_one_more(self.root)
+            except OSError as error:
+                return why_no_events(error, self.root)
+        return ""
 
     def _do_without(self, now: float, why: str) -> None:
         self.stop()
@@ -173,10 +184,28 @@ def start_watching(root: Path, queue: Queue[Path]) -> BaseObserver:
     """Puts each path that appears, changes or goes into `queue`. Raises OSError where the system refuses.
 
     The caller stops the observer, and rescans: events may be lost on the way, by any system."""
-    observer = Observer()
-    observer.schedule(_IntoQueue(queue), os.fspath(root), recursive=True)
-    observer.start()
+    observer = _observing(root, _IntoQueue(queue), recursive=True)
+    try:
+        ask_for_one_more(root)
+    except OSError:
+        _end(observer)
+        raise
     return observer
+
+
+def ask_for_one_more(root: Path) -> None:
+    """Raises OSError when inotify's limit on watches is reached.
+
+    Watchdog passes over each folder that it is refused (7: always, 6: those that come later) and raises for the topmost
+    alone. So that one is asked for again: refused, others may have been. Not known: a limit that was free again by now.
+    """
+    if not _INOTIFY.exists():  # other systems have no such limit
+        return
+    try:
+        _end(_observing(root, FileSystemEventHandler(), recursive=False))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
 
 
 def identity(root: Path) -> tuple[int, int] | None:
@@ -228,6 +257,22 @@ class _IntoQueue(FileSystemEventHandler):
         self.queue.put(Path(os.fsdecode(event.src_path)))
         if isinstance(event, FileSystemMovedEvent) and event.dest_path:
             self.queue.put(Path(os.fsdecode(event.dest_path)))
+
+
+def _observing(root: Path, handler: FileSystemEventHandler, *, recursive: bool) -> BaseObserver:
+    observer = Observer()
+    try:
+        observer.schedule(handler, os.fspath(root), recursive=recursive)
+        observer.start()
+    except OSError:
+        observer.stop()  # it holds an inotify instance already, and there are few
+        raise
+    return observer
+
+
+def _end(observer: BaseObserver) -> None:
+    observer.stop()
+    observer.join(timeout=5.0)
 
 
 def _is_alive(observer: BaseObserver) -> bool:

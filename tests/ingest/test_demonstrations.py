@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from dittod.ingest.demonstrations import Owner, demonstrations_of, take_apart
+from dittod.ingest.mail import own_words
 from dittod.ingest.readers import read
-from dittod.ingest.signatures import recurring
+from dittod.ingest.secrets import mask
+from dittod.ingest.signatures import recurring, without_signature
 from dittod.types import Document, demonstration_id
 
 BOB = Owner(identities=("bob@example.com",))
@@ -145,6 +148,25 @@ def test_secrets_are_masked_in_prompt_and_completion_and_counted() -> None:
     [demonstration] = result.demonstrations
     assert "4111" not in demonstration.completion and "hunter2" not in demonstration.prompt
     assert result.masked == {"card": 1, "password": 1}
+
+
+@pytest.mark.parametrize("secret", ["IBAN DE89 3704 0044 0532 0130 00", "4111 1111 1111 1111", "at Blue Heron Lane"])
+@pytest.mark.parametrize("before", range(960, 1001, 4))
+def test_a_secret_across_the_cut_of_the_message_answered_is_masked(secret: str, before: int) -> None:
+    """Cut first and masked then, half of it would stand there."""
+    owner = replace(BOB, secrets=("Blue Heron Lane",))
+    words = ("tea " * 300)[:before] + secret + " and so on" * 20
+    text = f"Yes, that suits me very well.\n\nOn 5 Jan 2015, at 15:04, Ann Lee <ann@example.com> wrote:\n> {words}\n"
+    [demonstration] = demonstrations_of(replace(MAIL, text=text), owner).demonstrations
+    assert not re.search("3704|4111|Heron", demonstration.prompt)
+
+
+def test_a_signature_with_a_secret_in_it_is_known_by_the_text_that_is_stored() -> None:
+    owner = replace(BOB, secrets=("High Street",))
+    text = f"Hi Ann,\n\nTuesday at noon suits me well.\n\nBob\n\n{SIGNATURE.replace('Tel. ', 'Tel: ')}"
+    known = recurring(Counter(dict.fromkeys(demonstrations_of(replace(MAIL, text=text), owner).tail, 3)))
+    stored = mask(own_words(text).kept, owner.secrets).text
+    assert "[masked]" not in without_signature(stored, known)[0]
 
 
 def test_a_canary_in_quote_signature_attachment_and_secret_is_learnt_from_nowhere(tmp_path: Path) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from dittod.errors import DittodError
 from dittod.ingest import folder as folder_module
+from dittod.ingest.demonstrations import Owner
 from dittod.ingest.folder import Folder
-from dittod.ingest.process import Reader
+from dittod.ingest.process import Answer, NotNow, Reader
 from dittod.ingest.watch import FoundFile, found_file, relative_key
 from dittod.paths import MARKER
 from dittod.store import Store
@@ -376,7 +378,7 @@ def test_a_file_that_cannot_be_read_now_keeps_what_it_gave_and_is_tried_again(tm
     """The child meets the error while the switch is there; the tests may run as root, whom no permission stops."""
     switch = tmp_path / "failing"
     failing = (
-        "from dittod.errors import FileSetAside\n"
+        "from dittod.errors import DittodError, FileSetAside\n"
         "def fail(path):\n"
         f"    if os.path.exists({str(switch)!r}):\n"
         "        raise FileSetAside('the file cannot be read: Stale file handle', 'check') from OSError(116, 'Stale')\n"
@@ -415,11 +417,11 @@ def test_a_full_disk_marks_no_file_as_read(bench: Bench, monkeypatch: pytest.Mon
     bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain", day=2))
 
     def full(*arguments: object) -> int:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise DittodError("the store cannot be written: database or disk is full", "make room on the disk")
 
     with monkeypatch.context() as patch:
         patch.setattr(bench.store, "record_file", full)
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(DittodError, match="full"):
             bench.settle()
     assert bench.settle() == 2 and len(bench.completions()) == 2
 
@@ -661,3 +663,43 @@ def test_a_mail_that_was_little_more_than_a_signature_is_not_learnt_from_once_th
     bench.settle()
     assert len(bench.store.demonstrations("default")) == 4
     assert not any("Builder" in row.demonstration.completion for row in bench.store.demonstration_rows("default"))
+
+
+def test_a_mailbox_that_fails_in_the_middle_keeps_what_it_gave_and_every_edit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails at the 599th of 600 mails: two batches had been stored by then."""
+    head = "From bob@x.example Mon Jan  5 15:04:05 2015\n"
+    mails = [f"{head}{_mail('Bob <bob@x.example>', f'Tea {number}')}\n" for number in range(600)]
+    bench.write("a.mbox", "".join(mails))
+    bench.settle()
+    edited = [each.id for each in bench.store.demonstrations("default")[:50]]
+    for number, each in enumerate(edited):
+        bench.store.set_prompt("default", each, f"mine {number}", "user")
+    bench.write("a.mbox", "".join(mails).replace("Tea 599", "Tea 599, late"))
+    read = bench.folder._reader.read
+
+    def fails(path: Path, owner: Owner) -> Iterator[Answer]:
+        yield from islice(read(path, owner), 598)
+        raise NotNow("the file cannot be read: Input/output error", "check the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.folder._reader, "read", fails)
+        bench.settle()
+    found = bench.store.demonstrations("default")
+    assert len(found) == 600 and sum(each.prompt_by == "user" for each in found) == 50
+    bench.settle()
+    found = bench.store.demonstrations("default")
+    assert len(found) == 600 and sum(each.prompt_by == "user" for each in found) == 50
+
+
+def test_a_file_that_grows_does_not_keep_others_from_being_forgotten(bench: Bench) -> None:
+    growing = bench.write("grows.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.write("gone.eml", _mail("Bob <bob@x.example>", "Rain", day=2))
+    bench.settle()
+    (bench.root / "gone.eml").unlink()
+    for _ in range(4):
+        with growing.open("a") as file:
+            file.write("and more of it\n")
+        bench.settle()
+    assert bench.completions() == ["Tea is what I wanted to tell you today."]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dittod.ingest.identity import address_of, is_sent_folder, likely_identities, same_address, sent_by_user
+from dittod.ingest.identity import (
+    OTHER_SENDERS,
+    address_of,
+    is_sent_folder,
+    likely_identities,
+    same_address,
+    sent_by_user,
+)
 from dittod.types import Document
 
 
@@ -29,6 +36,13 @@ def test_addresses_match_exactly_but_for_case_and_plus_tags(one: str, other: str
 
 def test_a_name_holding_an_address_is_not_the_address() -> None:
     assert address_of('"bob@x.org via List" <list@y.org>') == "list@y.org"
+
+
+def test_an_address_longer_than_mail_takes_is_nobodys() -> None:
+    longest = "b" * 248 + "@x.org"
+    assert address_of(longest) == address_of(f"Bob <{longest}>") == longest
+    assert address_of("b" + longest) == address_of(f"Bob <b+{longest}>") == ""
+    assert not same_address("b" + longest, "b" + longest)
 
 
 def test_only_mail_from_an_identity_is_the_users() -> None:
@@ -67,6 +81,14 @@ def test_the_most_frequent_sender_is_the_user_when_most_mail_is_theirs() -> None
 def test_in_a_sent_folder_all_frequent_addresses_are_the_user() -> None:
     counts = {"bob@x.org": 40, "bob@y.org": 30, "ann@x.org": 2}
     assert likely_identities(counts, is_sent_folder=True) == ("bob@x.org", "bob@y.org")
+
+
+def test_senders_that_are_counted_together_are_part_of_the_whole_and_never_the_user() -> None:
+    assert likely_identities({OTHER_SENDERS: 6, "bob@x.org": 4}) == ()
+    assert likely_identities({OTHER_SENDERS: 4, "bob@x.org": 6}) == ("bob@x.org",)
+    counts = {OTHER_SENDERS: 900, "bob@x.org": 40, "ann@x.org": 2}
+    assert likely_identities(counts, is_sent_folder=True) == ("bob@x.org",)
+    assert likely_identities({OTHER_SENDERS: 6}) == ()
 
 
 def test_sent_folders_are_known_by_name() -> None:

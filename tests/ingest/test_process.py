@@ -131,6 +131,28 @@ def test_the_child_cannot_write_files_dump_core_or_take_all_memory(reader: Reade
     assert {Path(f"/proc/{reader.pid}/fd/{fd}").readlink() for fd in (0, 1, 2)} == {Path(os.devnull)}
 
 
+def test_a_limit_that_the_platform_refuses_is_done_without_and_a_lower_one_stays(tmp_path: Path) -> None:
+    """As macOS refuses any limit of the address space."""
+    resource = pytest.importorskip("resource")
+    more = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))\n"
+        "def refuse(kind, limits, original=resource.setrlimit):\n"
+        "    if kind == resource.RLIMIT_AS:\n"
+        "        raise ValueError('current limit exceeds maximum limit')\n"
+        "    original(kind, limits)\n"
+        "resource.setrlimit = refuse"
+    )
+    reader = faulty("pass", more)
+    try:
+        assert len(list(reader.read(tmp_path / "a.mbox", OWNER))) == 5
+        assert reader.pid is not None
+        assert resource.prlimit(reader.pid, resource.RLIMIT_NOFILE) == (32, 32)
+        assert resource.prlimit(reader.pid, resource.RLIMIT_FSIZE) == (0, 0)
+    finally:
+        reader.close()
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -190,6 +212,38 @@ def test_a_file_in_which_the_reader_itself_does_not_get_on_is_set_aside_with_the
         list(reader.read(tmp_path / "a.mbox", OWNER))
     reader.close()
     assert caught.value.title == "the reader crashed (exit code 3) at number 4 in the file"
+
+
+def test_two_neighbours_that_end_the_child_cost_only_themselves(tmp_path: Path) -> None:
+    more = (
+        "def both(document, owner, original=reading.demonstrations_of):\n"
+        "    if document.sha256 == '3':\n"
+        "        os._exit(3)\n"
+        "    return original(document, owner)\n"
+        "reading.demonstrations_of = both"
+    )
+    reader = faulty("os._exit(3)", more)
+    answers = list(reader.read(tmp_path / "a.mbox", OWNER))
+    reader.close()
+    crashed = "not read: the reader crashed (exit code 3)"
+    assert reasons(answers) == ["", "", crashed, crashed, ""]
+
+
+def test_much_that_is_passed_over_does_not_count_as_silence(tmp_path: Path) -> None:
+    more = (
+        "def documents(path, original=documents):\n"
+        "    for document in original(path):\n"
+        "        for _ in range(5):\n"
+        "            time.sleep(0.3)\n"
+        "            yield None\n"
+        "        yield document\n"
+        "reading.read = documents"
+    )
+    reader = faulty("os._exit(3)", more, longest_seconds=1.0)
+    answers = list(reader.read(tmp_path / "a.mbox", OWNER))
+    assert len(list(reader.survey(tmp_path / "a.mbox", 2))) == 2
+    reader.close()
+    assert reasons(answers) == ["", "", "not read: the reader crashed (exit code 3)", "", ""]
 
 
 def test_an_answer_of_any_size_is_cut_short(tmp_path: Path) -> None:

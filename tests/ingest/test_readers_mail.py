@@ -93,6 +93,42 @@ def test_every_charset_and_transfer_encoding_is_read_even_when_its_label_is_wron
     assert mail(content, header).text.strip() == "Grüße"
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b"charset*=us-ascii''utf-8",
+        b"charset*=x; charset*0*=x''utf-8",
+        b"charset=idna",
+        b"charset*=idna''utf-8",
+        b"charset=undefined",
+        b'charset="utf\x008"',
+        b"charset*=u\x00''utf-8",
+        b"x*%s*=y; charset=utf-8" % (b"0" * 5000),
+        b"charset=utf-8; format*=us-ascii''flowed",
+        b"x*0*=utf-8''y; x*=y",
+    ],
+)
+@pytest.mark.parametrize("kind", [b"text/plain", b"multipart/mixed"])
+def test_parameters_that_contradict_themselves_cost_nothing(parameters: bytes, kind: bytes) -> None:
+    header = b"Content-Type: " + kind + b"; " + parameters + b"\r\nContent-Transfer-Encoding: 8bit\r\n"
+    body = b"" if kind == b"text/plain" else b"--b\r\nContent-Type: text/plain\r\n\r\n"
+    assert mail(body + "Grüße an alle".encode(), header).text.startswith("Gr")
+
+
+def test_the_charset_and_the_boundary_are_known_in_any_form_of_parameter() -> None:
+    cyrillic = "Привет, Иван".encode("koi8-r")
+    for parameter in (b"charset*=us-ascii''koi8-r", b"charset*0=koi; charset*1=8-r", b"n*0*=a; n*=b; charset=koi8-r"):
+        assert mail(cyrillic, b"Content-Type: text/plain; %s\r\n" % parameter).text == "Привет, Иван"
+    body = b"--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n"
+    assert mail(body, b"Content-Type: multipart/mixed; boundary=b; n*0*=a; n*=b\r\n").text == "one\ntwo"
+
+
+@pytest.mark.parametrize("name", [b"filename*=idna''a", b"filename*=a\x00''a", b"filename*0*=a; filename*=a"])
+def test_a_file_with_a_damaged_name_is_no_part_of_the_mail(name: bytes) -> None:
+    file = part(b"of the file", b"text/plain", b"Content-Disposition: inline; " + name + b"\r\n")
+    assert multipart(b"mixed", part(b"Tuesday?"), file).text.strip() == "Tuesday?"
+
+
 def test_japanese_mail_is_read() -> None:
     body = "明日の昼食".encode("iso-2022-jp")
     assert mail(body, b"Content-Type: text/plain; charset=iso-2022-jp\r\n").text == "明日の昼食"
@@ -281,6 +317,13 @@ def test_a_uuencoded_body_is_read_and_an_uuencoded_file_is_left_out() -> None:
     assert (
         without_armour("begin 100 things\nand end none\nof them\nend") == "begin 100 things\nand end none\nof them\nend"
     )
+
+
+def test_many_ends_of_uuencoded_files_take_no_time() -> None:
+    text = "begin 644 x\n" + "end\n" * 300_000
+    begun = time.process_time()
+    assert without_armour(text) == text
+    assert time.process_time() - begun < 2
 
 
 # --- encrypted and signed

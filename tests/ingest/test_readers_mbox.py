@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ FROM = b"From bob@example.com Mon Jan  5 15:04:05 2015\n"
 
 
 def bodies(raw: bytes) -> list[str]:
-    return [document.text.strip() for document in read_mbox(io.BytesIO(raw), 0.0)]
+    return [document.text.strip() for document in read_mbox(io.BytesIO(raw), 0.0) if document is not None]
 
 
 def test_an_mbox_is_split_and_its_from_lines_are_unescaped() -> None:
@@ -151,6 +151,38 @@ def test_an_mbox_is_known_by_its_beginning_whatever_its_name(tmp_path: Path, nam
     path = tmp_path / name
     path.write_bytes(b"From - Mon Jan  5 15:04:05 2015\r\nX-Mozilla-Status: 0001\r\nSubject: a\r\n\r\none\r\n")
     assert [document.text.strip() for document in read(path)] == ["one"]
+
+
+@pytest.mark.parametrize("fails", ["parsed", "document_of"])
+def test_a_mail_at_which_the_reader_fails_costs_only_itself(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = getattr(mbox, fails)
+
+    def failing(given: object, *more: object) -> object:
+        if b"canary" in bytes(given):  # type: ignore[call-overload]
+            raise TypeError("canary")
+        return original(given, *more)
+
+    monkeypatch.setattr(mbox, fails, failing)
+    one = FROM + b"Subject: a\n\none\n\n"
+    canary = FROM + b"Subject: b\n\ncanary\n\n"
+    assert bodies(one + canary + one) == ["one", "one"]
+    with pytest.raises(FileSetAside) as caught:
+        bodies(canary)
+    assert caught.value.title == "none of the 1 mails can be learnt from: the reader failed (TypeError) (1)"
+
+
+def test_memory_that_runs_out_is_no_fault_of_a_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbox, "parsed", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        bodies(FROM + b"Subject: a\n\none\n")
+
+
+def test_a_sign_is_given_while_mails_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbox, "SILENT_BYTES", 1000)
+    passed_over = FROM + b"X-Gmail-Labels: Inbox\n\n" + b"x" * 400 + b"\n\n"
+    sent = FROM + b"Subject: a\n\none\n\n"
+    given = list(read_mbox(io.BytesIO(passed_over * 7 + sent + passed_over * 2 + sent), 0.0))
+    assert [document is None for document in given] == [True, True, False, False]
 
 
 class Endless(io.RawIOBase):

@@ -72,6 +72,13 @@ def test_what_an_adapter_has_seen_is_never_held_out() -> None:
     assert not seen & {one.id for one in select(all_of_them, seen_before=seen).held_out}
 
 
+def test_a_near_copy_of_what_an_adapter_has_seen_is_never_held_out() -> None:
+    text = "please find the weekly figures attached and tell me by noon whether anything in them looks wrong to you"
+    old, new = demonstration(1, text=text), demonstration(50, text=text + " thanks")
+    selection = select([old, new, *(demonstration(i) for i in range(2, 9))], seen_before={old.id})
+    assert selection.held_out and new not in selection.held_out
+
+
 def test_the_order_of_the_input_does_not_matter() -> None:
     ordered = [demonstration(i % 7, ("mail", "reply")[i % 2], 10 + i) for i in range(40)]
     shuffled = random.Random(3).sample(ordered, 40)

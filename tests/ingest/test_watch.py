@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import itertools
 import os
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,6 +204,9 @@ class Refusing:
     def schedule(self, *args: object, **kwargs: object) -> None:
         raise OSError(self.number, "No space left on device")
 
+    def stop(self) -> None:
+        pass
+
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watch]:
@@ -252,6 +258,59 @@ def test_a_folder_that_goes_and_comes_back_is_watched_again(watched: Watch) -> N
         watched._queue.get()
     fill(watched.root, "a.txt")
     assert watched._queue.get(timeout=5).name == "a.txt"
+
+
+def give_watches(number: int, patch: pytest.MonkeyPatch) -> None:
+    """inotify's limit as watchdog meets it: the kernel's own cannot be lowered by a test."""
+    inotify = pytest.importorskip("watchdog.observers.inotify_c", exc_type=ImportError)
+    give, asked = inotify.inotify_add_watch, itertools.count(1)
+
+    def limited(descriptor: int, path: bytes, mask: int) -> int:
+        if next(asked) <= number:
+            return int(give(descriptor, path, mask))
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+    patch.setattr(inotify, "inotify_add_watch", limited)
+
+
+def test_a_limit_that_leaves_some_folders_unwatched_is_told_and_looking_takes_over(
+    watched: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(watched.root, *(f"{number}/a.txt" for number in range(20)))
+    with monkeypatch.context() as patch:
+        give_watches(15, patch)
+        assert [now for now in range(35) if watched.tend(float(now))] == [0, 10, 20, 30]
+    assert caplog.text.count("sudo sysctl fs.inotify.max_user_watches=") == 1
+    assert [now for now in range(60, 100) if watched.tend(float(now))] == [60], "events are asked for again"
+    fill(watched.root, "19/b.txt")
+    assert watched._queue.get(timeout=5) == watched.root / "19" / "b.txt"
+
+
+def test_a_limit_that_is_reached_by_folders_that_come_later_is_noticed(
+    watched: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    give_watches(5, monkeypatch)
+    assert watched.tend(0.0) and not watched.tend(1.0)
+    for number in range(20):
+        (watched.root / str(number)).mkdir()
+    while watched._queue.get(timeout=5).name != "19":
+        pass
+    assert [now for now in range(2, 32) if watched.tend(float(now))] == [10, 20, 30]
+    assert "too many folders" in caplog.text
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_asking_for_events_in_vain_leaves_no_thread_behind(
+    watched: Watch, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Each would hold one of the user's 128 inotify instances."""
+    fill(watched.root, "1/a.txt", "2/a.txt", "3/a.txt")
+    give_watches(number, monkeypatch)
+    before = threading.active_count()
+    for asked in range(3):
+        watched.tend(asked * 1000.0)
+    assert threading.active_count() == before
 
 
 def _mounts(*mounts: tuple[Path | str, str]) -> Callable[..., list[SimpleNamespace]]:

@@ -31,8 +31,10 @@ _PIECE_BYTES = 2**20
 _STREAMED = {"mbox": read_mbox, "jsonl": read_jsonl}
 
 
-def read(path: Path) -> Iterator[Document]:
-    """The Documents in a file, in its order. Raises FileSetAside with the reason when there can be none."""
+def read(path: Path) -> Iterator[Document | None]:
+    """The Documents in a file, in its order; a None says that much has been passed over and the reading goes on.
+
+    Raises FileSetAside with the reason when there can be no Document."""
     try:
         with path.open("rb") as file:
             yield from _read(path, file)
@@ -40,7 +42,7 @@ def read(path: Path) -> Iterator[Document]:
         raise FileSetAside(f"the file cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def _read(path: Path, file: BinaryIO) -> Iterator[Document]:
+def _read(path: Path, file: BinaryIO) -> Iterator[Document | None]:
     head = file.read(HEAD_BYTES)
     if not head:
         raise FileSetAside("the file is empty", "it will be read again when it changes")

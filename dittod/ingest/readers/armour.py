@@ -6,6 +6,7 @@ Knows inline signatures (RFC 9580, section 7), keys and `begin 644 …` blocks. 
 from __future__ import annotations
 
 import re
+from collections import deque
 
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 _BLOCK = re.compile(r"-----BEGIN PGP (SIGNATURE|PUBLIC KEY BLOCK|MESSAGE|ARMORED FILE)(?:, PART [^-]*)?-----\s*$")
@@ -48,11 +49,11 @@ def _without_files(text: str) -> str:
     """Without `begin 644 name` … `end`; a `begin` that is followed by prose is prose."""
     kept: list[str] = []
     lines = text.split("\n")
-    ends = [i for i, line in enumerate(lines) if line.rstrip() == "end"]
+    ends = deque(i for i, line in enumerate(lines) if line.rstrip() == "end")
     i = 0
     while i < len(lines):
         while ends and ends[0] <= i:
-            ends.pop(0)
+            ends.popleft()
         if ends and _BEGIN.match(lines[i]) and _is_encoded(lines[i + 1 : min(ends[0], i + 4)]):
             i = ends[0] + 1
             continue

@@ -16,6 +16,7 @@ from dittod.ingest.readers.armour import is_encrypted, without_armour
 from dittod.ingest.readers.decode import charset_in_html, decode
 from dittod.ingest.readers.flowed import unflow
 from dittod.ingest.readers.mail_html import text_of_mail
+from dittod.ingest.readers.message import Mail
 
 _DEEPEST = 30  # nested multiparts; real mail has fewer than ten
 _NOT_TYPED = ("calendar", "rtf", "x-vcard", "vcard", "directory", "css", "csv", "xml", "rfc822-headers", "x-amp-html")
@@ -91,25 +92,19 @@ def _with_its_boundary(part: Message) -> Message | None:
     if seen is None:
         return None
     try:
-        return message_from_string(f'Content-Type: {part.get_content_type()}; boundary="{seen[1]}"\n\n{payload}')
+        head = f'Content-Type: {part.get_content_type()}; boundary="{seen[1]}"\n\n'
+        return message_from_string(head + payload, Mail)
     except RecursionError:  # hundreds of parts inside each other
         return None
 
 
 def _is_attachment(part: Message) -> bool:
-    try:
-        return part.get_content_disposition() == "attachment" or bool(part.get_filename())
-    except (ValueError, LookupError, TypeError):
-        return True
+    return part.get_content_disposition() == "attachment" or bool(part.get_filename())
 
 
 def _text(part: Message) -> str:
-    try:
-        charset = part.get_content_charset()
-    except (ValueError, LookupError, TypeError):
-        charset = None
     raw = _bytes(part)
-    return decode(raw, charset or charset_in_html(raw))
+    return decode(raw, part.get_content_charset() or charset_in_html(raw))
 
 
 def _bytes(part: Message) -> bytes:

@@ -61,6 +61,16 @@ def charset_in_html(raw: bytes) -> str | None:
     return found[1].decode("ascii") if found else None
 
 
+def codec_of(charset: str) -> str | None:
+    """What Python calls it; None when it is unknown or no charset at all."""
+    try:
+        name = codecs.lookup(charset.strip("\"' ")).name
+        "".encode(name)
+    except (LookupError, ValueError, UnicodeError):
+        return None
+    return None if name in _NOT_CHARSETS else name
+
+
 def looks_binary(raw: bytes) -> bool:
     """True for bytes that are no text in any charset in use: NUL outside UTF-16/32, or many control characters."""
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -124,12 +134,8 @@ def _western_or_central(raw: bytes) -> str:
 
 def _declared(charset: str | None) -> str | None:
     """The codec to try for a declared charset; None when it is unknown, no charset at all, or says nothing."""
-    try:
-        name = codecs.lookup(charset.strip("\"' ")).name if charset else None
-        "".encode(name or "ascii")
-    except (LookupError, ValueError, UnicodeError):
-        return None
-    return None if name is None or name in _NOT_CHARSETS else _MEANT.get(name, name)
+    name = codec_of(charset) if charset else None
+    return None if name is None else _MEANT.get(name, name)
 
 
 def _from_mark(raw: bytes) -> str | None:

@@ -21,6 +21,7 @@ from email.utils import formataddr, getaddresses, parsedate_to_datetime
 from dittod.errors import FileSetAside
 from dittod.ingest.readers.body import text_of
 from dittod.ingest.readers.decode import clean, decode
+from dittod.ingest.readers.message import Mail
 from dittod.types import Document
 
 _REPLY = re.compile(r"(?i)\s*(re|aw|antw|sv|vs|odp|rif|r|回复|回覆|答复|ответ)\s*(\[\d+\]|\(\d+\))?\s*[:：]")
@@ -56,9 +57,9 @@ def parsed(raw: bytes) -> Message:
     """Headers and parts, not decoded yet."""
     raw = raw.lstrip(b"\xef\xbb\xbf\r\n")
     try:
-        return message_from_bytes(raw, policy=policy.compat32)
+        return message_from_bytes(raw, Mail, policy=policy.compat32)
     except RecursionError:  # hundreds of parts inside each other: the headers are enough
-        message = BytesHeaderParser(policy=policy.compat32).parsebytes(raw)
+        message = BytesHeaderParser(Mail, policy=policy.compat32).parsebytes(raw)
         message.set_payload("")
         return message
 

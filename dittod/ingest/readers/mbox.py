@@ -22,6 +22,7 @@ from dittod.types import Document
 
 LARGEST_KEPT_BYTES = 8 * 2**20  # attachments follow the text; more would only cost memory
 BLOCK_BYTES = 2**20
+SILENT_BYTES = 8 * 2**20  # passed over in a row until a None says that the reading goes on; seconds at the most
 _HELD_BACK_BYTES = 2**10  # of a block: room for a `From ` line and the beginning of the line below it
 _LONGEST_FROM_LINE = 300
 _MOST_WAITING_BYTES = 2**16
@@ -36,28 +37,39 @@ _END_OF_HEADER = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 _EXPUNGED = 0x0008  # of X-Mozilla-Status: deleted, and not yet compacted away
 
 
-def read_mbox(file: BinaryIO, modified_at: float) -> Iterator[Document]:
+def read_mbox(file: BinaryIO, modified_at: float) -> Iterator[Document | None]:
     """Each mail in the file's order. The same mail keeps its hash when others are appended after it.
 
-    What is no mail to learn from is passed over. When that was all, FileSetAside says why.
+    What is no mail to learn from is passed over, with a None now and then. When that was all, FileSetAside says why.
     """
     passed_over: Counter[str] = Counter()
-    found = False
+    found, silent = False, 0
     for mail in _mails(file):
-        message = parsed(mail.raw())
-        reason = _why_passed_over(message)
-        try:
-            if reason is None:
-                document = document_of(message, modified_at, mail.sha256.hexdigest())
-        except FileSetAside as error:
-            reason = error.title
-        if reason is None:
-            found = True
+        document = _document_or_reason(mail, modified_at)
+        if isinstance(document, Document):
+            found, silent = True, 0
             yield document
-        else:
-            passed_over[reason] += 1
+            continue
+        passed_over[document] += 1
+        silent += mail.size
+        if silent >= SILENT_BYTES:
+            silent = 0
+            yield None
     if not found:
         raise _nothing_found(passed_over)
+
+
+def _document_or_reason(mail: _Mail, modified_at: float) -> Document | str:
+    """The Document, or why the mail is passed over."""
+    try:
+        message = parsed(mail.raw())
+        return _why_passed_over(message) or document_of(message, modified_at, mail.sha256.hexdigest())
+    except FileSetAside as error:
+        return error.title
+    except MemoryError:
+        raise
+    except Exception as error:  # one mail must not cost the others
+        return f"the reader failed ({type(error).__name__})"
 
 
 def begins_mbox(head: bytes) -> bool:
@@ -88,10 +100,12 @@ class _Mail:
     """A mail being collected. Line ends wait: those before the next `From ` line do not belong to the mail."""
 
     kept: bytearray = field(default_factory=bytearray)
+    size: int = 0  # of all that was added
     waiting: bytes = b""
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def add(self, piece: bytes) -> None:
+        self.size += len(piece)
         words = piece.rstrip(b"\r\n")
         if not words:
             self.waiting = (self.waiting + piece)[:_MOST_WAITING_BYTES]
