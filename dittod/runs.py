@@ -19,8 +19,9 @@ from dittod.engine.protocol import AdapterRef, Event, Failed, Progress, Update, 
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.ingest.select import MOST_CONSIDERED, Selection, select
 from dittod.paths import Home
+from dittod.rows import StepRow
 from dittod.schedule import Limits, Signals, reason_to_wait
-from dittod.store import StepRow, Store
+from dittod.store import Store
 from dittod.types import Adapter, Demonstration, Run
 
 log = logging.getLogger("dittod")

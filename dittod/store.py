@@ -12,13 +12,23 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
-from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, Verdict, demonstration_id
+from dittod.rows import (
+    DemonstrationRow,
+    FileRow,
+    StepRow,
+    as_adapter,
+    as_demonstration,
+    as_file,
+    as_run,
+    json_values,
+)
+from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, demonstration_id
 
 _FIELDS = "id, prompt, completion, source, written_at, kind, prompt_by"  # of a Demonstration
 _OPEN_RUNS = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
@@ -28,49 +38,6 @@ _ROWS = (
 )
 
 _PAGE_ROWS = 500  # held in memory at once
-
-FileState = Literal["read", "set_aside"]
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """What became of one watched file."""
-
-    path: str  # relative to the watched folder
-    profile: str
-    size_bytes: int
-    mtime_ns: int
-    state: FileState
-    reason: str  # why it is set aside, or gave no demonstration; never the user's text
-    identities: tuple[str, ...]  # the user's addresses it was read with: when they change, it is read again
-    senders: Mapping[str, int]  # how many of its mails came from which address
-    read_at: float
-    tails: Mapping[str, int] = field(default_factory=dict[str, int])  # how many mails end so: hashes of last lines
-    masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
-    removed: Mapping[str, int] = field(default_factory=dict[str, int])  # lines that are not the user's, by reason
-
-
-@dataclass(frozen=True, slots=True)
-class DemonstrationRow:
-    """A demonstration with what became of it. `demonstration` has the prompt that counts now."""
-
-    profile: str
-    key: str  # the id that it has with the template's prompt: what its files vouch for
-    demonstration: Demonstration
-    template: str  # the prompt it began with
-    excluded: bool  # by the user: neither learnt from nor judged by
-    added_at: float
-    files: tuple[str, ...]  # where it stands
-
-
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    """The figures of one completed step of a run, or of one round of samples. Numbers only."""
-
-    phase: str  # supervised, sampling, dpo
-    step: int  # of the phase, from 1
-    iteration: int  # t of algorithm 1, from 0
-    figures: Mapping[str, float]
 
 
 class Store:
@@ -140,7 +107,7 @@ class Store:
 
     def files(self) -> dict[str, FileRow]:
         """Every file that was looked at, by path."""
-        return {row["path"]: _file(row) for row in self._rows("SELECT * FROM files ORDER BY path")}
+        return {row["path"]: as_file(row) for row in self._rows("SELECT * FROM files ORDER BY path")}
 
     def note_file(self, file: FileRow) -> None:
         """What is said of a file changes; what it holds stays."""
@@ -224,7 +191,7 @@ class Store:
         query = f"{_ROWS} WHERE profile = ? AND (written_at, key) > (?, ?) ORDER BY written_at, key LIMIT {_PAGE_ROWS}"
         after = (-math.inf, "")
         while rows := self._rows(query, profile, *after):
-            yield from map(_demonstration_row, rows)
+            yield from map(as_demonstration, rows)
             after = (rows[-1]["written_at"], rows[-1]["key"])
 
     def demonstration(self, name: str) -> DemonstrationRow:
@@ -246,7 +213,7 @@ class Store:
                 f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {name!r}",
                 "list them with: dittod demos list (PROFILE/ID names one of several profiles)",
             )
-        return _demonstration_row(rows[0])
+        return as_demonstration(rows[0])
 
     def untried_prompts(self, profile: str, base_model: str) -> set[str]:
         """Ids of the demonstrations whose prompt is the template's and that this model has not tried to improve."""
@@ -325,17 +292,17 @@ class Store:
         """Enter a new run, unless one of the profile is open already: then that one is returned."""
         with self._transaction() as db:
             if open_run := db.execute(_OPEN_RUNS, (run.profile,)).fetchone():
-                return _run(open_run)
+                return as_run(open_run)
             db.execute(
                 "INSERT INTO runs VALUES (:id, :profile, :state, :seed, :preset, :requested_at, :finished_at,"
                 " :demonstration_ids, :held_out_ids, :adapter_id, :error, :progress)",
-                _json_row(asdict(run)),
+                json_values(asdict(run)),
             )
             return run
 
     def change_run(self, run_id: str, **changes: Any) -> None:
         """Set some fields of a run."""
-        row = _json_row(changes)
+        row = json_values(changes)
         with self._transaction() as db:
             assignments = ", ".join(f"{key} = :{key}" for key in row)
             db.execute(f"UPDATE runs SET {assignments} WHERE id = :run_id", {**row, "run_id": run_id})
@@ -343,7 +310,7 @@ class Store:
     def runs(self, *states: RunState, profile: str | None = None) -> list[Run]:
         """Runs in these states (all, if none is named), oldest first."""
         rows = self._rows("SELECT * FROM runs ORDER BY requested_at, rowid")
-        found = [_run(row) for row in rows if profile is None or row["profile"] == profile]
+        found = [as_run(row) for row in rows if profile is None or row["profile"] == profile]
         return [run for run in found if not states or run.state in states]
 
     def run(self, run_id: str) -> Run:
@@ -351,11 +318,11 @@ class Store:
         rows = self._rows("SELECT * FROM runs WHERE id = ?", run_id)
         if not rows:
             raise NotFound(f"there is no run {run_id}")
-        return _run(rows[0])
+        return as_run(rows[0])
 
     def record_step(self, run_id: str, step: StepRow) -> None:
         """Add it to the run's course. Where the run took it before, a kill has led back to it: what followed goes."""
-        row = {**_json_row(asdict(step)), "run_id": run_id}
+        row = {**json_values(asdict(step)), "run_id": run_id}
         with self._transaction() as db:
             db.execute(
                 "DELETE FROM steps WHERE run_id = :run_id AND place >="
@@ -379,7 +346,7 @@ class Store:
         """A candidate gets the next number of its profile. Adding the same adapter again changes nothing."""
         with self._transaction() as db:
             highest = db.execute("SELECT max(number) FROM adapters WHERE profile = ?", (adapter.profile,)).fetchone()[0]
-            row = _json_row({**asdict(adapter), "number": (highest or 0) + 1})
+            row = json_values({**asdict(adapter), "number": (highest or 0) + 1})
             db.execute(
                 "INSERT OR IGNORE INTO adapters VALUES (:id, :profile, :number, :state, :path, :run_id, :base_model,"
                 " :base_revision, :template_sha256, :demonstration_ids, :seed, :created_at, :promoted_at, :verdict)",
@@ -390,14 +357,14 @@ class Store:
     def adapters(self, profile: str | None = None) -> list[Adapter]:
         """All, or those of a profile, by profile and number."""
         rows = self._rows("SELECT * FROM adapters ORDER BY profile, number")
-        return [_adapter(row) for row in rows if profile is None or row["profile"] == profile]
+        return [as_adapter(row) for row in rows if profile is None or row["profile"] == profile]
 
     def adapter(self, adapter_id: str) -> Adapter:
         """Raises NotFound."""
         rows = self._rows("SELECT * FROM adapters WHERE id = ?", adapter_id)
         if not rows:
             raise NotFound(f"there is no adapter {adapter_id}", "list them with: dittod adapters list")
-        return _adapter(rows[0])
+        return as_adapter(rows[0])
 
     def promote(self, profile: str, adapter_id: str, promoted_at: float) -> None:
         """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired."""
@@ -439,7 +406,7 @@ def _put_file(db: sqlite3.Connection, file: FileRow) -> None:
     db.execute(
         "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
         " :identities, :senders, :read_at, :tails, :masked, :removed)",
-        _json_row(asdict(file)),
+        json_values(asdict(file)),
     )
 
 
@@ -515,49 +482,3 @@ def _drop_orphans(db: sqlite3.Connection, candidates: list[tuple[str, str]]) -> 
 
 def _note_former_id(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     db.execute("INSERT OR REPLACE INTO former_ids VALUES (:profile, :id, :key)", dict(row))
-
-
-def _demonstration_row(row: sqlite3.Row) -> DemonstrationRow:
-    names = {each.name for each in fields(Demonstration)}
-    return DemonstrationRow(
-        profile=row["profile"],
-        key=row["key"],
-        demonstration=Demonstration(**{name: row[name] for name in names}),
-        template=row["template"],
-        excluded=bool(row["excluded"]),
-        added_at=row["added_at"],
-        files=tuple(json.loads(row["files"])),
-    )
-
-
-def _is_json(value: object) -> bool:
-    return isinstance(value, (tuple, list, Mapping))
-
-
-def _json_row(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: json.dumps(value) if _is_json(value) else value for key, value in values.items()}
-
-
-def _file(row: sqlite3.Row) -> FileRow:
-    values = dict(row)
-    values["identities"] = tuple(json.loads(values["identities"]))
-    values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed")}
-    return FileRow(**values)
-
-
-def _run(row: sqlite3.Row) -> Run:
-    values = dict(row)
-    for key in ("demonstration_ids", "held_out_ids"):
-        values[key] = tuple(json.loads(values[key]))
-    values["progress"] = json.loads(values["progress"])
-    return Run(**values)
-
-
-def _adapter(row: sqlite3.Row) -> Adapter:
-    values = dict(row)
-    verdict = json.loads(values["verdict"])
-    for key in ("reasons", "outputs"):
-        verdict[key] = tuple(verdict[key])
-    values["verdict"] = Verdict(**verdict)
-    values["demonstration_ids"] = tuple(json.loads(values["demonstration_ids"]))
-    return Adapter(**values)

@@ -9,11 +9,11 @@ import pytest
 from fakes import demonstration
 
 from dittod import adapters, runs
-from dittod.cli import main
 from dittod.cli.terminal import one_line
 from dittod.config import load_settings
 from dittod.paths import Home
-from dittod.store import FileRow, Store
+from dittod.rows import FileRow
+from dittod.store import Store
 from dittod.types import Adapter, Verdict
 
 TEXT = demonstration("Write [bold]to Ann[/bold] about tea.", "Dear Ann,\n\nno tea today.\n\nBob", written_at=86400.0)
@@ -59,20 +59,6 @@ def filled(home: Home) -> Home:
     adapters.promote(store, store.adapter("a" * 64))
     store.close()
     return home
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr of a command."""
-    monkeypatch.setattr("sys.argv", ["dittod", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    return int(ended.value.code or 0), printed.out, printed.err
-
-
-@pytest.fixture
-def dittod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    return lambda *arguments: _run(monkeypatch, capsys, *arguments)
 
 
 def test_init_makes_everything_and_can_be_called_again(home: Home, dittod) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dittod.cli import main
 from dittod.paths import Home
-from dittod.store import StepRow, Store
+from dittod.rows import StepRow
+from dittod.store import Store
 from dittod.types import Adapter, Run, Verdict
 
 COURSE = (
@@ -41,18 +41,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return made
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    monkeypatch.setattr("sys.argv", ["dittod", "adapters", "show", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
-    return capsys.readouterr().out
+def shown(dittod, *arguments: str) -> str:
+    code, printed, _ = dittod("adapters", "show", *arguments)
+    assert not code
+    return printed
 
 
-def test_each_figure_is_shown_with_its_first_and_its_last_value(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = [line.split() for line in shown(monkeypatch, capsys, "a@1").splitlines()]
+def test_each_figure_is_shown_with_its_first_and_its_last_value(home: Home, dittod) -> None:
+    lines = [line.split() for line in shown(dittod, "a@1").splitlines()]
     table = lines[lines.index(["stage", "steps", "figure", "first", "last"]) + 1 :]
     assert table == [
         ["supervised", "2", "loss", "2", "1"],
@@ -62,15 +58,11 @@ def test_each_figure_is_shown_with_its_first_and_its_last_value(
     ]
 
 
-def test_the_document_has_every_step(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    steps = json.loads(shown(monkeypatch, capsys, "a@1", "--json"))["steps"]
+def test_the_document_has_every_step(home: Home, dittod) -> None:
+    steps = json.loads(shown(dittod, "a@1", "--json"))["steps"]
     assert [StepRow(**each) for each in steps] == list(COURSE)
 
 
-def test_an_adapter_without_figures_is_shown_without_them(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "learning" not in shown(monkeypatch, capsys, "b@1")
-    assert json.loads(shown(monkeypatch, capsys, "b@1", "--json"))["steps"] == []
+def test_an_adapter_without_figures_is_shown_without_them(home: Home, dittod) -> None:
+    assert "learning" not in shown(dittod, "b@1")
+    assert json.loads(shown(dittod, "b@1", "--json"))["steps"] == []

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from fakes import demonstration
 
-from dittod.cli import main
 from dittod.config import load_settings
 from dittod.ingest.demonstrations import Owner, demonstrations_of
 from dittod.ingest.readers import read
 from dittod.paths import Home
-from dittod.store import FileRow, Store
+from dittod.rows import FileRow
+from dittod.store import Store
 
 TEXTS = [demonstration(f"Write about {name}.", f"Some words on {name} and me.", written_at=day * 86400.0)
          for day, name in enumerate(("tea", "rain", "cats", "boats"))]  # fmt: skip
@@ -32,18 +32,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     store.record_file(row, TEXTS)
     store.close()
     return made
-
-
-@pytest.fixture
-def dittod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dittod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def _listed(dittod) -> dict[str, dict[str, object]]:

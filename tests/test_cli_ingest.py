@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from dittod.cli import main
 from dittod.machine import held
 from dittod.paths import MARKER, Home
 
@@ -37,18 +36,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("DITTOD_SETTLE_SECONDS", "0")
     monkeypatch.setenv("COLUMNS", "140")
     return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def dittod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dittod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def _fill(folder: Path) -> None:

@@ -8,26 +8,18 @@ from pathlib import Path
 import pytest
 from fakes import QWEN3_06B
 
-from dittod.cli import main, plan
+from dittod.cli import plan
 from dittod.engine.room import read_shape
 from dittod.learner.memory import Device
 
 
 @pytest.fixture
-def dittod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """A command on a machine of 16 GB without a card; exit code, stdout, stderr."""
+def show_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dittod):
+    """The command on a machine of 16 GB without a card."""
     monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(plan, "ask", lambda model: (Device("cpu", 2, 16 * 10**9, four_bits=True), read_shape(model)))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dittod", "plan", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+    return lambda *arguments: dittod("plan", *arguments)
 
 
 @pytest.fixture
@@ -39,8 +31,8 @@ def qwen(tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_each_choice_has_its_reason_and_the_peak_its_terms(dittod, qwen: str) -> None:
-    code, out, _ = dittod("--model", qwen, "--budget", "3GiB")
+def test_each_choice_has_its_reason_and_the_peak_its_terms(show_plan, qwen: str) -> None:
+    code, out, _ = show_plan("--model", qwen, "--budget", "3GiB")
     assert code == 0
     assert "of 3.22 GB" in out
     for expected in ("quantisation", "checkpointing", "sampling_rows", "would need", "weights", "together"):
@@ -48,8 +40,8 @@ def test_each_choice_has_its_reason_and_the_peak_its_terms(dittod, qwen: str) ->
     assert max(map(len, out.splitlines()[1:])) <= 80
 
 
-def test_json_holds_the_same_in_bytes(dittod, qwen: str) -> None:
-    found = json.loads(dittod("--model", qwen, "--budget", "3GiB", "--json")[1])
+def test_json_holds_the_same_in_bytes(show_plan, qwen: str) -> None:
+    found = json.loads(show_plan("--model", qwen, "--budget", "3GiB", "--json")[1])
     assert found["budget_bytes"] == 3 * 2**30
     assert found["plan"].keys() - found["reasons"].keys() == {"peak_bytes"}
     totals = [sum(terms.values()) for terms in found["phases"].values()]
@@ -57,32 +49,32 @@ def test_json_holds_the_same_in_bytes(dittod, qwen: str) -> None:
 
 
 def test_without_options_the_settings_decide_and_the_budget_is_half_of_the_machine(
-    dittod, qwen: str, monkeypatch: pytest.MonkeyPatch
+    show_plan, qwen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = json.loads(dittod("--json")[1])
+    found = json.loads(show_plan("--json")[1])
     assert (found["base_model"], found["budget_bytes"]) == ("starter", 8 * 10**9)
     monkeypatch.setenv("DITTOD_BASE_MODEL", qwen)
     monkeypatch.setenv("DITTOD_MEMORY_BUDGET", "5GB")
     monkeypatch.setenv("DITTOD_QUANTISATION", "nf4")
     monkeypatch.setenv("DITTOD_PRESET", "as_released")
-    found = json.loads(dittod("--json")[1])
+    found = json.loads(show_plan("--json")[1])
     assert (found["base_model"], found["budget_bytes"]) == (qwen, 5 * 10**9)
     assert (found["plan"]["quantisation"], found["plan"]["rank"]) == ("nf4", 32)
 
 
-def test_what_does_not_fit_is_refused_with_the_budget_that_would_do(dittod, qwen: str) -> None:
-    code, out, err = dittod("--model", qwen, "--budget", "500MB")
+def test_what_does_not_fit_is_refused_with_the_budget_that_would_do(show_plan, qwen: str) -> None:
+    code, out, err = show_plan("--model", qwen, "--budget", "500MB")
     assert (code, out) == (1, "")
     assert "the budget is 500 MB" in err and "set memory_budget to" in err
 
 
-def test_a_budget_that_is_no_size_is_refused_with_an_example(dittod) -> None:
-    code, _, err = dittod("--budget", "plenty")
+def test_a_budget_that_is_no_size_is_refused_with_an_example(show_plan) -> None:
+    code, _, err = show_plan("--budget", "plenty")
     assert code == 1
     assert "'plenty'" in err and "6GiB" in err
 
 
-def test_a_model_that_was_not_downloaded_is_refused_with_the_command_that_would(dittod) -> None:
-    code, _, err = dittod("--model", "org/not-here")
+def test_a_model_that_was_not_downloaded_is_refused_with_the_command_that_would(show_plan) -> None:
+    code, _, err = show_plan("--model", "org/not-here")
     assert code == 1
     assert "org/not-here" in err and "hf download" in err

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 BOTTOM = {"dittod", "dittod.types", "dittod.errors"}
 MODEL = BOTTOM | {"dittod.starter", "dittod.model", "dittod.engine.protocol"}
 SIZES = {"dittod.model.shape", "dittod.learner.memory", "dittod.learner.plan", "dittod.learner.preset"}
-PARENT = BOTTOM | {"dittod.paths", "dittod.config", "dittod.store", "dittod.engine.protocol"}
+PARENT = BOTTOM | {"dittod.paths", "dittod.config", "dittod.rows", "dittod.store", "dittod.engine.protocol"}
 
 # Longest prefix wins. A module may import what its line names, and its own package.
 LAYERS: dict[str, set[str]] = {
@@ -21,7 +21,8 @@ LAYERS: dict[str, set[str]] = {
     "dittod.paths": BOTTOM,
     "dittod.config": BOTTOM | {"dittod.paths"},
     "dittod.migrations": set(),
-    "dittod.store": BOTTOM | {"dittod.migrations"},
+    "dittod.rows": BOTTOM,
+    "dittod.store": BOTTOM | {"dittod.migrations", "dittod.rows"},
     "dittod.engine": set(),
     "dittod.engine.protocol": BOTTOM,
     "dittod.serving": BOTTOM | {"dittod.engine.protocol"},

@@ -16,7 +16,8 @@ from dittod.engine.protocol import Done, Failed, Improve, Improved, Stopped
 from dittod.errors import EngineUnavailable, ModelError
 from dittod.paths import Home
 from dittod.prompting import Prompting
-from dittod.store import FileRow, Store
+from dittod.rows import FileRow
+from dittod.store import Store
 from dittod.types import Demonstration
 
 

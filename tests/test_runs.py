@@ -13,7 +13,8 @@ from dittod.config import Settings
 from dittod.engine.protocol import AdapterRef, Failed, Progress, Ready, Stopped, Updated
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
-from dittod.store import FileRow, Store
+from dittod.rows import FileRow
+from dittod.store import Store
 from dittod.types import Verdict
 
 BETTER = Verdict(True, ("better",), {"ditto_nats_per_token": 2.0})

@@ -12,7 +12,8 @@ import pytest
 from dittod import adapters
 from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
-from dittod.store import FileRow, StepRow, Store
+from dittod.rows import FileRow, StepRow
+from dittod.store import Store
 from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from dittod import adapters
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.paths import home
-from dittod.store import StepRow, Store
+from dittod.rows import StepRow
+from dittod.store import Store
 from dittod.types import Adapter
 
 

@@ -20,7 +20,8 @@ from dittod.errors import DittodError, SettingsError
 from dittod.ingest.secrets import mask
 from dittod.ingest.settle import is_taken
 from dittod.paths import Home, home
-from dittod.store import DemonstrationRow, Store
+from dittod.rows import DemonstrationRow
+from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE
 
 MOST_ROWS = 200  # of a table for people; --json has all

@@ -25,10 +25,11 @@ from dittod.ingest.identity import is_sent_folder, likely_identities
 from dittod.ingest.process import Answer, Reader
 from dittod.ingest.secrets import mask
 from dittod.ingest.signatures import recurring
-from dittod.ingest.watch import scan
+from dittod.ingest.watch import path_key, scan
 from dittod.machine import held, holder
 from dittod.paths import home
-from dittod.store import FileRow, Store
+from dittod.rows import FileRow
+from dittod.store import Store
 
 COLOURS = {"quoted": "blue", "attribution": "blue", "signature": "magenta", "disclaimer": "red"}  # of what is cut
 OTHER_COLOUR = "cyan"
@@ -138,7 +139,7 @@ def explain(path: Path, *, as_json: bool) -> None:
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
-        yield path.name, path
+        yield path_key(path.name), path
         return
     for found in scan(path, lambda key: err.print(f"cannot be listed: {key or path}", markup=False)):
         if not found.is_link:

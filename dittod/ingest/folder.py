@@ -29,7 +29,8 @@ from dittod.ingest.tally import Survey, Tally
 from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
 from dittod.ingest.words import words_of
 from dittod.paths import MARKER
-from dittod.store import FileRow, FileState, Store
+from dittod.rows import FileRow, FileState
+from dittod.store import Store
 from dittod.types import Demonstration
 
 log = logging.getLogger("dittod")

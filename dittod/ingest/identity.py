@@ -18,7 +18,7 @@ _OWN_SHARE = 0.5  # a folder of sent mail has one sender in most of its mails
 
 
 def address_of(mailbox: str) -> str:
-    """The address in 'Name <address>', lower case and without a plus-tag; '' for none, or one longer than mail takes."""
+    """The address in 'Name <address>', lower case and without a plus-tag; '' for none or one too long for mail."""
     bare = mailbox.strip() if "<" not in mailbox else parseaddr(mailbox)[1] or mailbox[mailbox.rfind("<") + 1 :]
     bare = bare.strip("<> \t").lower()
     local, at, domain = bare.rpartition("@")

@@ -100,11 +100,12 @@ def relative_key(root: Path, path: Path) -> str:
 
 
 def path_key(path: str | os.PathLike[str]) -> str:
-    """A path as text that any database and terminal takes: bytes that are no UTF-8 become '%XX', '%' becomes '%25'.
+    """A path as text that any database and terminal takes: bytes that are no UTF-8, controls and '%' become '%XX'.
 
     Different paths have different keys, and ordinary names stay readable."""
     text = os.fspath(path)
-    return text if text.isascii() and "%" not in text else "".join(_quoted(character) for character in text)
+    is_plain = text.isascii() and text.isprintable() and "%" not in text
+    return text if is_plain else "".join(_quoted(character) for character in text)
 
 
 def path_of_key(key: str) -> str:
@@ -335,7 +336,9 @@ def _quoted(character: str) -> str:
         return f"%{ord(character) - 0xDC00:02X}"
     if "\ud800" <= character <= "\udfff":  # Windows' unpaired surrogates: three bytes, as UTF-8 would have had them
         return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-    return "%25" if character == "%" else character
+    if character == "%" or character < " " or character == "\x7f":  # a terminal would obey it
+        return f"%{ord(character):02X}"
+    return character
 
 
 def _unquoted(digits: str) -> str:

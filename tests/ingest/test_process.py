@@ -80,7 +80,7 @@ def test_a_file_is_read_in_a_child_and_its_demonstrations_come_back(reader: Read
 
 def test_with_detail_the_document_and_what_was_cut_come_too(reader: Reader, tmp_path: Path) -> None:
     file = tmp_path / "a.eml"
-    file.write_text(mail("Tea") + "\n> what else?\n")
+    file.write_text("In-Reply-To: <1@x.example>\n" + mail("Tea") + "\n> what else?\n")
     [answer] = reader.read(file, OWNER, detail=True)
     assert answer.document is not None and answer.document.recipients == ("Ann <ann@x.example>",)
     assert answer.result.cut is not None and answer.result.cut.removed == ((5, "quoted"),)
@@ -233,17 +233,17 @@ def test_much_that_is_passed_over_does_not_count_as_silence(tmp_path: Path) -> N
     more = (
         "def documents(path, original=documents):\n"
         "    for document in original(path):\n"
-        "        for _ in range(5):\n"
-        "            time.sleep(0.3)\n"
+        "        for _ in range(4):\n"
+        "            time.sleep(0.4 if document.sha256 == '3' else 0)\n"
         "            yield None\n"
         "        yield document\n"
         "reading.read = documents"
     )
-    reader = faulty("os._exit(3)", more, longest_seconds=1.0)
+    reader = faulty("pass", more, longest_seconds=1.0)
     answers = list(reader.read(tmp_path / "a.mbox", OWNER))
-    assert len(list(reader.survey(tmp_path / "a.mbox", 2))) == 2
+    surveyed = list(reader.survey(tmp_path / "a.mbox", 2))
     reader.close()
-    assert reasons(answers) == ["", "", "not read: the reader crashed (exit code 3)", "", ""]
+    assert reasons(answers) == [""] * 5 and len(surveyed) == 2
 
 
 def test_an_answer_of_any_size_is_cut_short(tmp_path: Path) -> None:

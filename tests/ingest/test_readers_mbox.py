@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from email.message import Message
 from pathlib import Path
 from unittest.mock import Mock, patch
 
@@ -157,8 +158,8 @@ def test_an_mbox_is_known_by_its_beginning_whatever_its_name(tmp_path: Path, nam
 def test_a_mail_at_which_the_reader_fails_costs_only_itself(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = getattr(mbox, fails)
 
-    def failing(given: object, *more: object) -> object:
-        if b"canary" in bytes(given):  # type: ignore[call-overload]
+    def failing(given: bytes | Message, *more: object) -> object:
+        if b"canary" in bytes(given):
             raise TypeError("canary")
         return original(given, *more)
 

@@ -361,3 +361,8 @@ def test_the_message_about_inotify_names_the_sysctl_its_value_and_one_that_is_en
     assert "sudo sysctl fs.inotify.max_user_watches=18194)" in said
     said = why_no_events(OSError(errno.EMFILE, ""), tmp_path / "root", tmp_path)
     assert "max_user_instances is unknown (enough would be: sudo sysctl fs.inotify.max_user_instances=128)" in said
+
+
+@pytest.mark.parametrize(("name", "key"), [("a\x1b[31mb.txt", "a%1B[31mb.txt"), ("a\nb\x7f.txt", "a%0Ab%7F.txt")])
+def test_a_name_that_a_terminal_would_obey_is_shown_harmless(name: str, key: str) -> None:
+    assert path_key(name) == key and path_of_key(key) == name

@@ -1,0 +1,100 @@
+"""What the store gives and takes besides `types`, and how rows of its tables become values. No SQL in here."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from dittod.types import Adapter, Demonstration, Run, Verdict
+
+FileState = Literal["read", "set_aside"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What became of one watched file."""
+
+    path: str  # relative to the watched folder
+    profile: str
+    size_bytes: int
+    mtime_ns: int
+    state: FileState
+    reason: str  # why it is set aside, or gave no demonstration; never the user's text
+    identities: tuple[str, ...]  # the user's addresses it was read with: when they change, it is read again
+    senders: Mapping[str, int]  # how many of its mails came from which address
+    read_at: float
+    tails: Mapping[str, int] = field(default_factory=dict[str, int])  # how many mails end so: hashes of last lines
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
+    removed: Mapping[str, int] = field(default_factory=dict[str, int])  # lines that are not the user's, by reason
+
+
+@dataclass(frozen=True, slots=True)
+class DemonstrationRow:
+    """A demonstration with what became of it. `demonstration` has the prompt that counts now."""
+
+    profile: str
+    key: str  # the id that it has with the template's prompt: what its files vouch for
+    demonstration: Demonstration
+    template: str  # the prompt it began with
+    excluded: bool  # by the user: neither learnt from nor judged by
+    added_at: float
+    files: tuple[str, ...]  # where it stands
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """The figures of one completed step of a run, or of one round of samples. Numbers only."""
+
+    phase: str  # supervised, sampling, dpo
+    step: int  # of the phase, from 1
+    iteration: int  # t of algorithm 1, from 0
+    figures: Mapping[str, float]
+
+
+def as_demonstration(row: sqlite3.Row) -> DemonstrationRow:
+    names = {each.name for each in fields(Demonstration)}
+    return DemonstrationRow(
+        profile=row["profile"],
+        key=row["key"],
+        demonstration=Demonstration(**{name: row[name] for name in names}),
+        template=row["template"],
+        excluded=bool(row["excluded"]),
+        added_at=row["added_at"],
+        files=tuple(json.loads(row["files"])),
+    )
+
+
+def _is_json(value: object) -> bool:
+    return isinstance(value, (tuple, list, Mapping))
+
+
+def json_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: json.dumps(value) if _is_json(value) else value for key, value in values.items()}
+
+
+def as_file(row: sqlite3.Row) -> FileRow:
+    values = dict(row)
+    values["identities"] = tuple(json.loads(values["identities"]))
+    values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed")}
+    return FileRow(**values)
+
+
+def as_run(row: sqlite3.Row) -> Run:
+    values = dict(row)
+    for key in ("demonstration_ids", "held_out_ids"):
+        values[key] = tuple(json.loads(values[key]))
+    values["progress"] = json.loads(values["progress"])
+    return Run(**values)
+
+
+def as_adapter(row: sqlite3.Row) -> Adapter:
+    values = dict(row)
+    verdict = json.loads(values["verdict"])
+    for key in ("reasons", "outputs"):
+        verdict[key] = tuple(verdict[key])
+    values["verdict"] = Verdict(**verdict)
+    values["demonstration_ids"] = tuple(json.loads(values["demonstration_ids"]))
+    return Adapter(**values)
