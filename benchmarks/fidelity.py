@@ -29,7 +29,7 @@ from rich.table import Table
 from dittod.engine.protocol import Update
 from dittod.engine.room import Room
 from dittod.engine.update import update
-from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.demonstrations import Owner, demonstrations_of
 from dittod.ingest.readers import read
 from dittod.ingest.select import Selection, select
 from dittod.learner.preset import CLEAN
@@ -109,7 +109,8 @@ def _selection(person: str, addresses: tuple[str, ...]) -> Selection:
             each
             for path in sorted(Path(folder).rglob("*.eml"))
             for document in read(path)
-            for each in demonstrations_of(document, addresses).demonstrations
+            if document
+            for each in demonstrations_of(document, Owner(identities=addresses)).demonstrations
         ]
     return select(found)
 

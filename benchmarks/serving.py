@@ -26,7 +26,7 @@ from rich.table import Table
 from dittod.engine.client import Engine
 from dittod.engine.protocol import Delta, Done, Event, Failed, Generate, Progress, Sampling, Stopped, StopUpdate, Update
 from dittod.errors import EngineUnavailable
-from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.demonstrations import Owner, demonstrations_of
 from dittod.ingest.readers import read
 from dittod.ingest.select import Selection, select
 from dittod.types import Message
@@ -106,9 +106,9 @@ def _update(folder: Path) -> Update:
 
 def _selection() -> Selection:
     mails = Path(str(files("dittod.cli").joinpath("demo_mails")))
-    documents = [document for path in sorted(mails.glob("*.eml")) for document in read(path)]
-    sender = (documents[0].sender,)
-    return select([each for document in documents for each in demonstrations_of(document, sender).demonstrations])
+    documents = [document for path in sorted(mails.glob("*.eml")) for document in read(path) if document]
+    owner = Owner(identities=(documents[0].sender,))
+    return select([each for document in documents for each in demonstrations_of(document, owner).demonstrations])
 
 
 def _first_token_seconds(engine: Engine, name: str) -> float:

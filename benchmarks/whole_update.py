@@ -28,7 +28,7 @@ from rich.table import Table
 from stage import in_child
 
 from dittod.engine.protocol import Update
-from dittod.ingest.demonstrations import demonstrations_of
+from dittod.ingest.demonstrations import Owner, demonstrations_of
 from dittod.ingest.readers import read
 from dittod.ingest.select import select
 from dittod.learner import ditto, pairs
@@ -201,9 +201,9 @@ def _optimiser(model: Any) -> torch.optim.Optimizer:
 
 def _learnt(count: int) -> tuple[Demonstration, ...]:
     mails = Path(str(files("dittod.cli").joinpath("demo_mails")))
-    documents = [document for path in sorted(mails.glob("*.eml")) for document in read(path)]
-    sender = (documents[0].sender,)
-    found = [each for document in documents for each in demonstrations_of(document, sender).demonstrations]
+    documents = [document for path in sorted(mails.glob("*.eml")) for document in read(path) if document]
+    owner = Owner(identities=(documents[0].sender,))
+    found = [each for document in documents for each in demonstrations_of(document, owner).demonstrations]
     return select(found).learn[:count]
 
 

@@ -42,7 +42,7 @@ def init() -> None:
     place.token()
     out.print(f"settings        {place.settings}", markup=False, soft_wrap=True)
     out.print(f"watched folder  {watched_folder(settings)}", markup=False, soft_wrap=True)
-    out.print("next: put sent mails (.eml, mbox) or texts (.txt, .md) into it, then: dittod run")
+    out.print("next: put sent mails, documents or chat logs into it, then: dittod run")
 
 
 def run() -> None:

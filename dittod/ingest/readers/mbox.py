@@ -22,7 +22,7 @@ from dittod.types import Document
 
 LARGEST_KEPT_BYTES = 8 * 2**20  # attachments follow the text; more would only cost memory
 BLOCK_BYTES = 2**20
-SILENT_BYTES = 2**20  # passed over in a row until a None says that the reading goes on; of tiny mails, a second's
+SILENT_BYTES = 2**20  # passed over in a row until a None says that the reading goes on: a second at most
 _HELD_BACK_BYTES = 2**10  # of a block: room for a `From ` line and the beginning of the line below it
 _LONGEST_FROM_LINE = 300
 _MOST_WAITING_BYTES = 2**16
