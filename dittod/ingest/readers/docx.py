@@ -17,7 +17,7 @@ from zipfile import ZipFile
 from dittod.errors import FileSetAside
 from dittod.ingest.readers.paragraphs import Paragraphs
 from dittod.ingest.readers.titles import Origin, seconds_of, text_document
-from dittod.ingest.readers.zipped import Node, nodes, properties
+from dittod.ingest.readers.zipped import Node, nodes, properties, without
 from dittod.types import Document
 
 MAIN_PART = "word/document.xml"
@@ -49,14 +49,9 @@ class _Paragraph:
 def _paragraphs(document: Iterator[Node], styles: dict[str, str]) -> Paragraphs:
     found = Paragraphs()
     open_paragraphs = [_Paragraph()]  # a text box holds paragraphs within a paragraph
-    left_out = 0
     in_text = False
-    for node in document:
-        if node.name in _LEFT_OUT:
-            left_out += -1 if node.is_end else 1
-        elif left_out:
-            continue
-        elif not node.name:
+    for node in without(document, _LEFT_OUT):
+        if not node.name:
             if in_text:
                 found.add(node.text)
         elif node.name == "t":

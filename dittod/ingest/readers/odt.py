@@ -13,7 +13,7 @@ from zipfile import ZipFile
 from dittod.errors import FileSetAside
 from dittod.ingest.readers.paragraphs import Paragraphs
 from dittod.ingest.readers.titles import Origin, seconds_of, text_document
-from dittod.ingest.readers.zipped import Node, nodes, properties
+from dittod.ingest.readers.zipped import Node, nodes, properties, without
 from dittod.types import Document
 
 MAIN_PART = "content.xml"
@@ -39,13 +39,9 @@ def read_odt(archive: ZipFile, origin: Origin) -> Document:
 def _paragraphs(document: Iterator[Node], titles: set[str]) -> Paragraphs:
     found = Paragraphs()
     styles: list[str] = []  # of the paragraphs that are open: a text box holds some within one
-    left_out = items = 0
-    for node in document:
-        if node.name in _LEFT_OUT:
-            left_out += -1 if node.is_end else 1
-        elif left_out:
-            continue
-        elif not node.name:
+    items = 0
+    for node in without(document, _LEFT_OUT):
+        if not node.name:
             if styles:
                 found.add(node.text.replace("\n", " "))
         elif node.name == "list-item":

@@ -83,6 +83,16 @@ def nodes(archive: zipfile.ZipFile, name: str) -> Iterator[Node]:
         raise FileSetAside("the file is protected by a password", "save it without one") from error
 
 
+def without(document: Iterator[Node], left_out: set[str]) -> Iterator[Node]:
+    """The same without these elements and what is in them."""
+    depth = 0
+    for node in document:
+        if node.name in left_out:
+            depth += -1 if node.is_end else 1
+        elif not depth:
+            yield node
+
+
 def first_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
     """The beginning of an entry that may be missing or damaged."""
     try:
