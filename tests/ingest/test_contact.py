@@ -89,11 +89,11 @@ def test_below_a_forward_without_own_words_the_block_is_a_signature() -> None:
         "So it is.\n\nAnn\n\njoe@example.com\nmark@example.com",
         "If you have questions, call me at 555-010-7731.",
         "It is about the website.\n\nJoin Our Meeting\nhttps://example.com/j/123",
-        "The flight is on\n3/31/2001",
+        "The ferry is on\n4/30/2019",
         "Wit makes its own welcome.\n-Waldo Emerson (1803-1882)",
-        "Begin\t\t3/1/2002\nEnding Term\t\t3/31/2001",
-        "I moved to\n909 Texas Ave #1812\nHouston, TX 77002",
-        "Difference\t(142)\t(79)\t(142)",
+        "Opening\t\t4/2/2019\nLast Season\t\t9/30/2018",
+        "I moved to\n47 Willow Ave #318\nSpringfield, OH 45501",
+        "Change\t(35)\t(118)\t(35)",
     ],
 )
 def test_numbers_and_addresses_that_the_mail_is_about_are_kept(text: str) -> None:

@@ -84,7 +84,7 @@ def test_a_forward_is_told_from_a_reply(name: str) -> None:
     "lines",
     [
         "Von: Bremen\nNach: Hamburg\nDatum: 3. Mai\nZug: ICE 5",
-        "From: Houston\nTo: Austin\nDate: May 5\nCost: 30",
+        "From: Lisbon\nTo: Porto\nDate: May 5\nCost: 30",
         "Date: Monday\nTime: 3 pm\nSubject: budget\nRoom: 5",
         "Name: Ann\nPhone: later\nTo: do",
         "Da: Rom\nA: Mailand",
