@@ -41,6 +41,8 @@ MIGRATIONS = (
     ALTER TABLE files ADD COLUMN tails TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE files ADD COLUMN masked TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE files ADD COLUMN removed TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE files ADD COLUMN reasons TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE files ADD COLUMN content_sha256 TEXT NOT NULL DEFAULT '';
     CREATE TABLE demonstrations_3 (
         profile TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, prompt TEXT NOT NULL, completion TEXT NOT NULL,
         source TEXT NOT NULL, written_at REAL NOT NULL, added_at REAL NOT NULL, kind TEXT NOT NULL,

@@ -29,6 +29,8 @@ class FileRow:
     tails: Mapping[str, int] = field(default_factory=dict[str, int])  # how many mails end so: hashes of last lines
     masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
     removed: Mapping[str, int] = field(default_factory=dict[str, int])  # lines that are not the user's, by reason
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])  # why not each of its mails and texts is learnt
+    content_sha256: str = ""  # of a large file as it was read; '' when it was changing meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def json_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def as_file(row: sqlite3.Row) -> FileRow:
     values = dict(row)
     values["identities"] = tuple(json.loads(values["identities"]))
-    values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed")}
+    values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed", "reasons")}
     return FileRow(**values)
 
 

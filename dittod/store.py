@@ -405,7 +405,7 @@ class Store:
 def _put_file(db: sqlite3.Connection, file: FileRow) -> None:
     db.execute(
         "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
-        " :identities, :senders, :read_at, :tails, :masked, :removed)",
+        " :identities, :senders, :read_at, :tails, :masked, :removed, :reasons, :content_sha256)",
         json_values(asdict(file)),
     )
 

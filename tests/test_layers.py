@@ -31,6 +31,8 @@ LAYERS: dict[str, set[str]] = {
     "dittod.machine": BOTTOM,
     "dittod.ingest": BOTTOM,
     "dittod.ingest.folder": PARENT | {"dittod.ingest"},
+    "dittod.ingest.growth": BOTTOM | {"dittod.ingest", "dittod.rows"},
+    "dittod.ingest.tally": BOTTOM | {"dittod.ingest", "dittod.rows"},
     "dittod.engine.client": BOTTOM | {"dittod.engine.protocol"},
     "dittod.runs": PARENT | {"dittod.adapters", "dittod.schedule", "dittod.ingest.select", "dittod.engine.client"},
     "dittod.prompting": PARENT | {"dittod.adapters", "dittod.machine", "dittod.runs", "dittod.engine.client"},

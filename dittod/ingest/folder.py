@@ -16,11 +16,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dittod.errors import FileSetAside, SettingsError
 from dittod.ingest.demonstrations import FEWEST_WORDS, Owner
+from dittod.ingest.growth import content_sha256, start_of_rest
 from dittod.ingest.identity import is_identity, is_sent_folder, likely_identities
 from dittod.ingest.process import NotNow, Reader, ReaderClosed
 from dittod.ingest.settle import Settler
@@ -44,6 +46,7 @@ BATCH_SECONDS = 0.2  # what was read longer ago is written
 SURVEYED_FILES = 300  # looked at before they are read,
 SURVEYED_MAILS = 300  # and in each so many mails
 KEPT_TAILS = 256  # of one file, the most frequent
+KEPT_REASONS = 32
 UNREADABLE = -1  # the time of change of a file that could not be read now: at the next look it is news
 
 
@@ -241,6 +244,8 @@ class Folder:
             self._write()
 
     def _read(self, file: FoundFile, owner: Owner, progress: _Progress) -> None:
+        if self._read_rest(file, owner, progress):
+            return
         reading = time.time()
         tally = Tally()
         try:
@@ -256,27 +261,32 @@ class Folder:
         except FileSetAside as error:
             rest, state, reason = [], "set_aside", "; ".join(filter(None, (error.title, error.hint)))
             tally, reading = Tally(), time.time()  # of another reading: what this one gave so far goes
-        row = FileRow(
-            path=file.relative,
-            profile=file.profile,
-            size_bytes=file.size,
-            mtime_ns=file.changed_ns,
-            state=state,
-            reason=reason,
-            identities=owner.identities,
-            senders=dict(tally.senders),
-            read_at=reading,
-            tails=dict(tally.tails.most_common(KEPT_TAILS)),
-            masked=dict(tally.masked),
-            removed=dict(tally.removed),
-        )
-        self._record(row, rest)
+        self._record(_row(file, owner, tally, reading, state, reason), rest)
         progress.file_done()
 
-    def _answers(self, file: FoundFile, owner: Owner, tally: Tally, progress: _Progress) -> Iterator[Demonstration]:
+    def _read_rest(self, file: FoundFile, owner: Owner, progress: _Progress) -> bool:
+        """Of a mailbox that was appended to, the new mails, as a part of its last reading. False: read the whole."""
+        known = self._known.get(file.relative)
+        if known is None or known.state != "read" or not self._in_step or known.identities != owner.identities:
+            return False
+        tally = Tally.of(known)
+        try:
+            if not (start := start_of_rest(file.path, known)):
+                return False
+            answers = self._answers(file, owner, tally, progress, start)
+            rest = self._store_batches(file, known.read_at, answers)
+        except (FileSetAside, OSError):  # the whole says what is wrong
+            return False
+        self._record(_row(file, owner, tally, known.read_at, "read", tally.reason()), rest)
+        progress.file_done()
+        return True
+
+    def _answers(
+        self, file: FoundFile, owner: Owner, tally: Tally, progress: _Progress, start: int = 0
+    ) -> Iterator[Demonstration]:
         if file.is_link:
             raise FileSetAside("a link: links are not followed", "put the file itself here")
-        for answer in self._reader.read(file.path, owner):
+        for answer in self._reader.read(file.path, owner, start=start):
             tally.add(answer)
             progress.document_done()
             yield from answer.result.demonstrations
@@ -363,6 +373,28 @@ class Folder:
         with self._store.together():
             for key, kept in changed:  # of what is left too short, reading the file again would give nothing
                 self._store.rewrite(profile, key, kept if len(words_of(kept)) >= FEWEST_WORDS else "")
+
+
+def _row(file: FoundFile, owner: Owner, tally: Tally, reading: float, state: FileState, reason: str) -> FileRow:
+    content = ""
+    with suppress(OSError):  # gone again: the next look tells
+        content = content_sha256(file.path, file.size) if state == "read" else ""
+    return FileRow(
+        path=file.relative,
+        profile=file.profile,
+        size_bytes=file.size,
+        mtime_ns=file.changed_ns,
+        state=state,
+        reason=reason,
+        identities=owner.identities,
+        senders=dict(tally.senders),
+        read_at=reading,
+        tails=dict(tally.tails.most_common(KEPT_TAILS)),
+        masked=dict(tally.masked),
+        removed=dict(tally.removed),
+        reasons=dict(tally.reasons.most_common(KEPT_REASONS)),
+        content_sha256=content,
+    )
 
 
 @dataclass

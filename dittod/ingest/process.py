@@ -87,12 +87,13 @@ class Reader:
         process = self._process
         return process.pid if process is not None else None
 
-    def read(self, path: Path, owner: Owner, *, detail: bool = False) -> Iterator[Answer]:
-        """An Answer for each Document in the file. Raises FileSetAside with the reason when there is none to give.
+    def read(self, path: Path, owner: Owner, *, start: int = 0, detail: bool = False) -> Iterator[Answer]:
+        """An Answer for each Document in the file, of an mbox from byte `start` on. Raises FileSetAside with the reason
+        when there is none to give.
 
         A Document that ends the child, or takes too long, costs itself: the child is replaced and told to go on behind
         it. Only where it does not even come so far, the whole file is set aside."""
-        order = Order(os.fspath(path), "explain" if detail else "learn", owner=owner)
+        order = Order(os.fspath(path), "explain" if detail else "learn", start, owner=owner)
         whole, deaths, last = 0, 0, ""
         while True:
             before, skipped = order.skip, 0

@@ -46,6 +46,7 @@ class Order:
 
     path: str
     purpose: Purpose = "learn"  # explain: with the Document and its Cut; survey: senders and tails of anybody's mails
+    start: int = 0  # byte of an mbox at which to begin
     skip: int = 0  # Documents that were answered for already
     most: int | None = None  # Documents to answer for; None: all
     owner: Owner | None = None  # None: the same as before
@@ -147,7 +148,7 @@ def _obey(order: Order, owner: Owner) -> Iterator[dict[str, Any]]:
     with `end` or `set_aside`."""
     number = 0
     try:
-        for document in read(Path(order.path)):
+        for document in read(Path(order.path), order.start):
             if document is None:
                 yield {"alive": True}
                 continue

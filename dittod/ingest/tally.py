@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dittod.ingest.identity import OTHER_SENDERS
 from dittod.ingest.process import Answer
+from dittod.rows import FileRow
 
 MOST_SENDERS = 5_000
 MOST_TAILS = 20_000
@@ -24,6 +25,11 @@ class Tally:
     masked: Counter[str] = field(default_factory=Counter[str])
     removed: Counter[str] = field(default_factory=Counter[str])
     reasons: Counter[str] = field(default_factory=Counter[str])
+
+    @classmethod
+    def of(cls, row: FileRow) -> Tally:
+        """What was counted when the file was read, to go on from there."""
+        return cls(*(Counter(each) for each in (row.senders, row.tails, row.masked, row.removed, row.reasons)))
 
     def add(self, answer: Answer) -> None:
         """One more Document."""

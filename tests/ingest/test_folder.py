@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 from dittod.errors import DittodError
 from dittod.ingest import folder as folder_module
+from dittod.ingest import growth
 from dittod.ingest.demonstrations import Owner
 from dittod.ingest.folder import Folder
 from dittod.ingest.process import Answer, NotNow, Reader
@@ -155,7 +156,7 @@ def patched(code: str) -> Callable[[], Reader]:
 def test_a_fault_in_a_reader_costs_one_file_and_its_text_reaches_no_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fault = "def explode(path):\n    raise RuntimeError(path.read_text())\nreading.read = explode"
+    fault = "def explode(path, start):\n    raise RuntimeError(path.read_text())\nreading.read = explode"
     bench = Bench(tmp_path, reader=patched(fault))
     bench.write("a.eml", _mail("Bob <bob@x.example>", "canary"))
     bench.settle()
@@ -328,8 +329,8 @@ def test_a_file_from_another_time_is_read_once(bench: Bench, seconds: int) -> No
 def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     """The child itself appends to it, once: nothing else could be in time."""
     grow = (
-        "def growing(path):\n"
-        "    yield from read(path)\n"
+        "def growing(path, start):\n"
+        "    yield from read(path, start)\n"
         "    os.utime(path, (1, os.stat(path).st_size))\n"  # all that a process without leave to write can do
         "reading.read = growing"
     )
@@ -379,10 +380,10 @@ def test_a_file_that_cannot_be_read_now_keeps_what_it_gave_and_is_tried_again(tm
     switch = tmp_path / "failing"
     failing = (
         "from dittod.errors import DittodError, FileSetAside\n"
-        "def fail(path):\n"
+        "def fail(path, start):\n"
         f"    if os.path.exists({str(switch)!r}):\n"
         "        raise FileSetAside('the file cannot be read: Stale file handle', 'check') from OSError(116, 'Stale')\n"
-        "    yield from read(path)\n"
+        "    yield from read(path, start)\n"
         "reading.read = fail"
     )
     bench = Bench(tmp_path, reader=patched(failing))
@@ -497,7 +498,7 @@ def test_a_file_that_fails_after_some_batches_leaves_none_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder_module, "BATCH_DEMONSTRATIONS", 2)
-    failing = "def fail(path):\n    yield from read(path)\n    raise ValueError\nreading.read = fail"
+    failing = "def fail(path, start):\n    yield from read(path, start)\n    raise ValueError\nreading.read = fail"
     bench = Bench(tmp_path, reader=patched(failing))
     mails = [_mail("Bob <bob@x.example>", f"Tea {number}") for number in range(5)]
     bench.write("sent.mbox", "".join(f"From b@x Thu Jan  1 10:00:00 2026\n{each}\n" for each in mails))
@@ -679,8 +680,8 @@ def test_a_mailbox_that_fails_in_the_middle_keeps_what_it_gave_and_every_edit(
     bench.write("a.mbox", "".join(mails).replace("Tea 599", "Tea 599, late"))
     read = bench.folder._reader.read
 
-    def fails(path: Path, owner: Owner) -> Iterator[Answer]:
-        yield from islice(read(path, owner), 598)
+    def fails(path: Path, owner: Owner, *, start: int) -> Iterator[Answer]:
+        yield from islice(read(path, owner, start=start), 598)
         raise NotNow("the file cannot be read: Input/output error", "check the disk")
 
     with monkeypatch.context() as patch:
@@ -703,3 +704,109 @@ def test_a_file_that_grows_does_not_keep_others_from_being_forgotten(bench: Benc
             file.write("and more of it\n")
         bench.settle()
     assert bench.completions() == ["Tea is what I wanted to tell you today."]
+
+
+def _mbox(numbers: Iterable[int]) -> bytes:
+    mails = (_mail("Bob <bob@x.example>", f"Tea {number}", day=1 + number % 28) for number in numbers)
+    return "".join(f"From bob@x.example Mon Jan  5 15:04:05 2015\n{mail}\n" for mail in mails).encode()
+
+
+def _state(store: Store) -> object:
+    """What a reading leaves, times apart."""
+    rows = [replace(row, read_at=0.0, mtime_ns=0) for row in store.files().values()]
+    return rows, sorted(each.id for each in store.demonstrations("default"))
+
+
+@pytest.fixture
+def orders(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """At which byte each reading began; any file is large enough to be gone on with."""
+    monkeypatch.setattr(growth, "SMALLEST_BYTES", 1)
+    read, begun = Reader.read, []
+
+    def noted(self: Reader, path: Path, owner: Owner, *, start: int = 0, detail: bool = False) -> Iterator[Answer]:
+        begun.append(start)
+        return read(self, path, owner, start=start, detail=detail)
+
+    monkeypatch.setattr(Reader, "read", noted)
+    return begun
+
+
+def test_of_a_mailbox_that_was_appended_to_only_the_new_mails_are_read(
+    bench: Bench, orders: list[int], tmp_path: Path
+) -> None:
+    path = bench.root / "a.mbox"
+    path.write_bytes(_mbox(range(5)))
+    bench.settle()
+    edited = bench.store.set_prompt("default", bench.store.demonstrations("default")[0].id, "mine", "user")
+    first = path.stat().st_size
+    for end in (6, 9):
+        with path.open("ab") as file:
+            file.write(_mbox(range(end - 1, end)))
+        bench.settle()
+    assert orders[:2] == [0, first] and len(orders) == 3 and orders[2] > first
+    bench.store.set_prompt("default", edited, bench.store.demonstration(edited).template, "template")
+    assert len(bench.completions()) == 7
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    (other.root / "a.mbox").write_bytes(path.read_bytes())
+    other.settle()
+    assert _state(other.store) == _state(bench.store)
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda old: old.replace(b"Tea 1 is", b"Tee 1 is") + _mbox([9]),  # an earlier mail has changed
+        lambda old: old[: len(old) // 2] + _mbox([9]),  # compacted
+        lambda old: old.rstrip() + b"\nand one more line.\n\n" + _mbox([9]),  # the last mail has grown
+        lambda old: old[:-400] + _mbox(range(20, 30)),
+    ],
+)
+def test_a_mailbox_in_which_anything_else_has_changed_is_read_whole(
+    bench: Bench, orders: list[int], change: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = bench.root / "a.mbox"
+    path.write_bytes(_mbox(range(5)))
+    bench.settle()
+    path.write_bytes(change(path.read_bytes()))
+    bench.settle()
+    assert orders == [0, 0]
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    (other.root / "a.mbox").write_bytes(path.read_bytes())
+    other.settle()
+    assert _state(other.store) == _state(bench.store)
+    other.close()
+
+
+def test_what_is_appended_and_holds_no_mail_of_the_users_takes_nothing_away(bench: Bench, orders: list[int]) -> None:
+    path = bench.root / "a.mbox"
+    path.write_bytes(_mbox(range(5)))
+    bench.settle()
+    with path.open("ab") as file:
+        file.write(
+            b"From x@x.example Mon Jan  5 15:04:05 2015\nX-Mozilla-Status: 0008\nFrom: Bob <bob@x.example>\n\nGone.\n\n"
+        )
+    bench.settle()
+    assert len(bench.completions()) == 5 and bench.store.files()["a.mbox"].state == "read"
+
+
+def test_a_mailbox_that_grows_while_it_is_read_is_read_whole_the_next_time(
+    bench: Bench, orders: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bench.root / "a.mbox"
+    path.write_bytes(_mbox(range(5)))
+    read = bench.folder._reader.read
+
+    def grows(*arguments: object, **named: object) -> Iterator[Answer]:
+        yield from read(*arguments, **named)  # type: ignore[arg-type]
+        with path.open("ab") as file:
+            file.write(_mbox([7]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.folder._reader, "read", grows)
+        bench.settle()
+    assert bench.store.files()["a.mbox"].content_sha256 == ""
+    bench.settle()
+    assert orders == [0, 0] and len(bench.completions()) == 6

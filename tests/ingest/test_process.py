@@ -27,7 +27,7 @@ PATCHED = """
 import ctypes, os, sys, time
 import dittod.ingest.reading as reading
 from dittod.types import Document
-def documents(path):
+def documents(path, start):
     for number in range(5):
         text = "Hello Ann,\\n\\nthis is the mail with number %d." % number
         yield Document("mail", text, str(number), "bob@x.example")
@@ -178,7 +178,7 @@ def test_a_mail_that_ends_the_child_costs_itself_and_nothing_of_it_is_told(
 
 def test_a_fault_in_a_reader_sets_its_file_aside_and_the_child_goes_on(tmp_path: Path) -> None:
     reader = faulty(
-        "pass", "def documents(path):\n    yield from ()\n    raise KeyError('canary')\nreading.read = documents"
+        "pass", "def documents(path, start):\n    yield from ()\n    raise KeyError('canary')\nreading.read = documents"
     )
     for _ in range(2):
         with pytest.raises(FileSetAside) as caught:
@@ -190,7 +190,7 @@ def test_a_fault_in_a_reader_sets_its_file_aside_and_the_child_goes_on(tmp_path:
 
 
 def test_a_file_whose_only_document_ends_the_child_is_set_aside(tmp_path: Path) -> None:
-    more = "def documents(path):\n    os._exit(3)\n    yield\nreading.read = documents"
+    more = "def documents(path, start):\n    os._exit(3)\n    yield\nreading.read = documents"
     reader = faulty("pass", more)
     with pytest.raises(FileSetAside) as caught:
         list(reader.read(tmp_path / "a.eml", OWNER))
@@ -200,8 +200,8 @@ def test_a_file_whose_only_document_ends_the_child_is_set_aside(tmp_path: Path) 
 
 def test_a_file_in_which_the_reader_itself_does_not_get_on_is_set_aside_with_the_place(tmp_path: Path) -> None:
     more = (
-        "def documents(path, original=documents):\n"
-        "    for number, document in enumerate(original(path)):\n"
+        "def documents(path, start, original=documents):\n"
+        "    for number, document in enumerate(original(path, start)):\n"
         "        if number == 3:\n"
         "            os._exit(3)\n"
         "        yield document\n"
@@ -231,8 +231,8 @@ def test_two_neighbours_that_end_the_child_cost_only_themselves(tmp_path: Path) 
 
 def test_much_that_is_passed_over_does_not_count_as_silence(tmp_path: Path) -> None:
     more = (
-        "def documents(path, original=documents):\n"
-        "    for document in original(path):\n"
+        "def documents(path, start, original=documents):\n"
+        "    for document in original(path, start):\n"
         "        for _ in range(4):\n"
         "            time.sleep(0.4 if document.sha256 == '3' else 0)\n"
         "            yield None\n"

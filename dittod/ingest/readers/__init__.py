@@ -31,24 +31,25 @@ _PIECE_BYTES = 2**20
 _STREAMED = {"mbox": read_mbox, "jsonl": read_jsonl}
 
 
-def read(path: Path) -> Iterator[Document | None]:
+def read(path: Path, start: int = 0) -> Iterator[Document | None]:
     """The Documents in a file, in its order; a None says that much has been passed over and the reading goes on.
 
-    Raises FileSetAside with the reason when there can be no Document."""
+    `start` is the byte of an mbox at which to begin. Raises FileSetAside with the reason when there can be no
+    Document."""
     try:
         with path.open("rb") as file:
-            yield from _read(path, file)
+            yield from _read(path, file, start)
     except OSError as error:
         raise FileSetAside(f"the file cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def _read(path: Path, file: BinaryIO) -> Iterator[Document | None]:
+def _read(path: Path, file: BinaryIO, start: int) -> Iterator[Document | None]:
     head = file.read(HEAD_BYTES)
     if not head:
         raise FileSetAside("the file is empty", "it will be read again when it changes")
     form = format_of(path, head)
     modified_at = path.stat().st_mtime
-    file.seek(0)
+    file.seek(start if form == "mbox" else 0)
     if form in _STREAMED:
         yield from _STREAMED[form](file, modified_at)
         return
