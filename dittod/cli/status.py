@@ -61,7 +61,7 @@ def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "demonstrations": store.count_demonstrations(name),
-        "held_out": len(last_run.held_out_ids) if last_run else 0,
+        "held_out": len(last_run.held_out_ids if last_run else runs.next_selection(store, settings, name).held_out),
         "adapter": None
         if adapter is None
         else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
