@@ -62,6 +62,20 @@ adapters.promote = promote
 """
     + START
 )
+KILL_WHILE_READING = (
+    """
+import os, dittod.ingest.folder as folder
+folder.BATCH_DEMONSTRATIONS = 50
+original, records = folder.Folder._record, []
+def record(self, *arguments):
+    records.append(arguments)
+    if len(records) == {files}:
+        os.kill(os.getpid(), 9)
+    original(self, *arguments)
+folder.Folder._record = record
+"""
+    + START
+)
 DIE = "os.kill(os.getpid(), 9)"
 
 
@@ -196,20 +210,21 @@ def test_a_parent_killed_around_the_promotion_promotes_once(
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_parent_killed_while_reading_reads_the_rest_and_nothing_twice(daemon: DaemonProcess) -> None:
-    """Killed again and again while 300 mails are read; no update interferes, since too many are asked for."""
+    """Killed at the 120th of 300 files and the 60th after it; no update interferes, since too many are asked for."""
     daemon.environment["DITTOD_MIN_DEMONSTRATIONS"] = "1000"
     for number in range(300):
         words = f"Dear Ann, this is the note with number {number} and it is about {number * 7919}. Bob"
         (daemon.watched / f"{number}.eml").write_bytes(mail(words, day=number % 28 + 1))
-    killed_halfway = 0
-    while (before := _count(daemon)) < 300:
-        daemon.start()
-        wait_for(lambda: _count(daemon) > before or _count(daemon) == 300, 30)
-        daemon.kill()
-        killed_halfway += 0 < _count(daemon) < 300
+    counts = []
+    for files in (120, 60):
+        daemon.start(KILL_WHILE_READING.format(files=files))
+        wait_for(lambda: daemon.ended, 60)
+        counts.append(_count(daemon))
+    assert 100 <= counts[0] < 120 and counts[0] + 50 <= counts[1] < counts[0] + 60
+    daemon.start()
+    wait_for(lambda: _count(daemon) == 300, 60)
     listed = daemon.json("demos", "list")["demonstrations"]
     assert len({each["id"] for each in listed}) == len(listed) == 300
-    assert killed_halfway >= 1, "no kill fell into the reading: the test has shown nothing"
 
 
 def _count(daemon: DaemonProcess) -> int:
