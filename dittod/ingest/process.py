@@ -201,6 +201,8 @@ class Reader:
     def _line(self, process: subprocess.Popen[bytes]) -> bytes:
         """The next message. The guard ends a child that keeps silent, so this never waits for ever."""
         assert process.stdout is not None
+        if self._closed:  # whatever the pipe still holds
+            raise ReaderClosed
         self._since, self._awaited = time.monotonic(), True
         line = process.stdout.readline(LARGEST_ANSWER_BYTES + 1)
         self._awaited = False
