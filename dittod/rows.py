@@ -30,7 +30,7 @@ class FileRow:
     masked: Mapping[str, int] = field(default_factory=dict[str, int])  # secrets by kind
     removed: Mapping[str, int] = field(default_factory=dict[str, int])  # lines that are not the user's, by reason
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])  # why not each of its mails and texts is learnt
-    content_sha256: str = ""  # of a large file as it was read; '' when it was changing meanwhile
+    content_sha256: str = ""  # of a large mailbox as it was read; '' when it was changing meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ class Folder:
         progress.file_done()
 
     def _read_rest(self, file: FoundFile, owner: Owner, progress: _Progress) -> bool:
-        """Of a mailbox that was appended to, the new mails, as a part of its last reading. False: read the whole."""
+        """Of a mailbox that was appended to, the new mails: they are only added. False: read the whole."""
         known = self._known.get(file.relative)
         if known is None or known.state != "read" or not self._in_step or known.identities != owner.identities:
             return False
@@ -277,7 +277,11 @@ class Folder:
             rest = self._store_batches(file, known.read_at, answers)
         except (FileSetAside, OSError):  # the whole says what is wrong
             return False
-        self._record(_row(file, owner, tally, known.read_at, "read", tally.reason()), rest)
+        row = _row(file, owner, tally, known.read_at, "read", tally.reason())
+        with self._store.together():
+            self._store.add_demonstrations(file.relative, file.profile, rest, known.read_at)
+            self._store.note_file(row)
+        self._known[row.path] = row
         progress.file_done()
         return True
 
@@ -306,12 +310,13 @@ class Folder:
         return batch
 
     def _kept_as_it_was(self, file: FoundFile, owner: Owner, error: NotNow) -> FileRow:
-        """What is known of a file that cannot be read now. It stays news, so that the next rescan tries again."""
+        """What is known of a file that cannot be read now. It stays news, so that the next rescan tries again, and the
+        whole of it: half may be stored by now."""
         known = self._known.get(file.relative)
         if known is None:
             known = FileRow(file.relative, file.profile, file.size, 0, "set_aside", "", (), {}, time.time())
         reason = f"{error.title}; {error.hint}; tried again later"
-        return replace(known, mtime_ns=UNREADABLE, reason=reason, identities=owner.identities)
+        return replace(known, mtime_ns=UNREADABLE, reason=reason, identities=owner.identities, content_sha256="")
 
     def _record(self, row: FileRow, rest: list[Demonstration]) -> None:
         self._finished.append((row, rest))

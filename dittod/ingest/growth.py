@@ -18,8 +18,8 @@ _HEAD_BYTES = 400  # a `From ` line and the beginning of a header
 
 
 def content_sha256(path: Path, size: int) -> str:
-    """Of the first `size` bytes; '' where it is not worth it, or the file is not of that size any more."""
-    if size < SMALLEST_BYTES or path.stat().st_size != size:
+    """Of a mailbox of `size` bytes; '' of other and of small files, or when it is not of that size any more."""
+    if size < SMALLEST_BYTES or path.stat().st_size != size or not _goes_on_as_mbox(path, 0):
         return ""
     return _sha256_of_first(path, size)
 
@@ -29,10 +29,13 @@ def start_of_rest(path: Path, row: FileRow) -> int:
     size = row.size_bytes
     if not row.content_sha256 or path.stat().st_size <= size:
         return 0
+    return size if _goes_on_as_mbox(path, size) and _sha256_of_first(path, size) == row.content_sha256 else 0
+
+
+def _goes_on_as_mbox(path: Path, start: int) -> bool:
     with path.open("rb") as file:
-        file.seek(size)
-        goes_on = begins_mbox(file.read(_HEAD_BYTES))
-    return size if goes_on and _sha256_of_first(path, size) == row.content_sha256 else 0
+        file.seek(start)
+        return begins_mbox(file.read(_HEAD_BYTES))
 
 
 def _sha256_of_first(path: Path, size: int) -> str:

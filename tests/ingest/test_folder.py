@@ -717,6 +717,16 @@ def _state(store: Store) -> object:
     return rows, sorted(each.id for each in store.demonstrations("default"))
 
 
+def _state_read_afresh(mailbox: Path, folder: Path) -> object:
+    folder.mkdir()
+    other = Bench(folder)
+    (other.root / mailbox.name).write_bytes(mailbox.read_bytes())
+    other.settle()
+    state = _state(other.store)
+    other.close()
+    return state
+
+
 @pytest.fixture
 def orders(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """At which byte each reading began; any file is large enough to be gone on with."""
@@ -746,12 +756,7 @@ def test_of_a_mailbox_that_was_appended_to_only_the_new_mails_are_read(
     assert orders[:2] == [0, first] and len(orders) == 3 and orders[2] > first
     bench.store.set_prompt("default", edited, bench.store.demonstration(edited).template, "template")
     assert len(bench.completions()) == 7
-    (tmp_path / "other").mkdir()
-    other = Bench(tmp_path / "other")
-    (other.root / "a.mbox").write_bytes(path.read_bytes())
-    other.settle()
-    assert _state(other.store) == _state(bench.store)
-    other.close()
+    assert _state_read_afresh(path, tmp_path / "other") == _state(bench.store)
 
 
 @pytest.mark.parametrize(
@@ -772,12 +777,7 @@ def test_a_mailbox_in_which_anything_else_has_changed_is_read_whole(
     path.write_bytes(change(path.read_bytes()))
     bench.settle()
     assert orders == [0, 0]
-    (tmp_path / "other").mkdir()
-    other = Bench(tmp_path / "other")
-    (other.root / "a.mbox").write_bytes(path.read_bytes())
-    other.settle()
-    assert _state(other.store) == _state(bench.store)
-    other.close()
+    assert _state_read_afresh(path, tmp_path / "other") == _state(bench.store)
 
 
 def test_what_is_appended_and_holds_no_mail_of_the_users_takes_nothing_away(bench: Bench, orders: list[int]) -> None:
@@ -810,3 +810,28 @@ def test_a_mailbox_that_grows_while_it_is_read_is_read_whole_the_next_time(
     assert bench.store.files()["a.mbox"].content_sha256 == ""
     bench.settle()
     assert orders == [0, 0] and len(bench.completions()) == 6
+
+
+def test_a_reading_that_failed_halfway_is_begun_anew_though_the_mailbox_has_only_grown(
+    bench: Bench, orders: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Half of it is stored as of the reading that failed: what is added next must not drop that half."""
+    monkeypatch.setattr(folder_module, "BATCH_DEMONSTRATIONS", 2)
+    path = bench.root / "a.mbox"
+    path.write_bytes(_mbox(range(6)))
+    bench.settle()
+    read = bench.folder._reader.read
+
+    def fails(path: Path, owner: Owner, *, start: int) -> Iterator[Answer]:
+        yield from islice(read(path, owner, start=start), 5)
+        raise NotNow("the file cannot be read: Input/output error", "check the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.folder._reader, "read", fails)
+        os.utime(path, (5, 5))
+        bench.settle()
+    with path.open("ab") as file:
+        file.write(_mbox([7]))
+    bench.settle()
+    assert orders == [0, 0, 0] and len(bench.completions()) == 7
+    assert _state_read_afresh(path, tmp_path / "other") == _state(bench.store)
