@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from dittod.cli.terminal import err, out, print_json, print_table
@@ -11,6 +12,7 @@ from dittod.config import Settings, load_settings
 from dittod.errors import DittodError
 from dittod.ingest.identity import OTHER_SENDERS, is_identity
 from dittod.paths import home
+from dittod.rows import FileRow
 from dittod.store import Store
 
 MOST_SENDERS = 20  # shown
@@ -22,12 +24,13 @@ def show_identities(*, confirm: bool, as_json: bool) -> None:
     place.create()
     settings = load_settings(place)
     store = Store(place.store)
+    files = store.files().values()
+    store.close()
     senders = Counter[str]()
-    for file in store.files().values():
+    for file in files:
         senders.update(file.senders)
     del senders[OTHER_SENDERS]
-    identities = current_identities(store, settings)
-    store.close()
+    identities = current_identities(files, settings)
     if confirm:
         _confirm(place.settings, settings, identities)
     elif as_json:
@@ -37,9 +40,9 @@ def show_identities(*, confirm: bool, as_json: bool) -> None:
         _show(senders, identities, guessed=not settings.identities)
 
 
-def current_identities(store: Store, settings: Settings) -> list[str]:
+def current_identities(files: Iterable[FileRow], settings: Settings) -> list[str]:
     """Whose mail counts: as set, or as guessed from the folder when it was last read."""
-    read = (file for file in store.files().values() if file.identities)  # others are links, or still being read
+    read = (file for file in files if file.identities)  # others are links, or still being read
     latest = max(read, key=lambda file: file.read_at, default=None)
     return list(settings.identities or (latest.identities if latest else ()))
 

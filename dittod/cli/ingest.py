@@ -165,10 +165,11 @@ def _known(settings: Settings, path: Path) -> tuple[Counter[str], Counter[str], 
     senders, tails, identities = Counter[str](), Counter[str](), list(settings.identities)
     if path.exists():
         with closing(Store(path)) as store:
-            identities = current_identities(store, settings)
-            for file in store.files().values():
-                senders.update(file.senders)
-                tails.update(file.tails)
+            files = store.files().values()
+        identities = current_identities(files, settings)
+        for file in files:
+            senders.update(file.senders)
+            tails.update(file.tails)
     return senders, tails, identities
 
 

@@ -30,6 +30,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
     pid = machine.holder(place.lock)
     endpoint, engine = store.noted("endpoint"), store.noted("engine")
     running = pid is not None
+    files = store.files().values()
     if not running and store.noted("reading"):
         store.note("reading", {})  # of a daemon that was killed
     return {
@@ -45,10 +46,10 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
             "memory_bytes": engine.get("memory_bytes", 0) if running else 0,
             "last_death": engine.get("last_death"),
         },
-        "identities": current_identities(store, settings),
-        "has_mail": any(file.senders for file in store.files().values()),
+        "identities": current_identities(files, settings),
+        "has_mail": any(file.senders for file in files),
         "identities_guessed": not settings.identities,
-        "set_aside": sum(file.state == "set_aside" for file in store.files().values()),
+        "set_aside": sum(file.state == "set_aside" for file in files),
         "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
     }
 

@@ -90,8 +90,12 @@ def take_apart(document: Document, signatures: frozenset[str] = frozenset()) -> 
 
 
 def _own_words(document: Document) -> Cut:
-    is_new = not (document.is_reply or _FORWARD.match(document.subject))
+    is_new = not (document.is_reply or _says_forward(document))
     return own_words(document.text, document.sender, is_new=is_new)
+
+
+def _says_forward(document: Document) -> bool:
+    return _FORWARD.match(document.subject) is not None
 
 
 def _less_signature(cut: Cut, text: str, signatures: frozenset[str]) -> Cut:
@@ -115,12 +119,14 @@ def _from_mail(document: Document, owner: Owner) -> Result:
     own = _own_words(document)
     cut = _less_signature(own, document.text, owner.signatures)
     others = tuple(to for to in document.recipients if not is_identity(to, owner.identities))
-    passed_on = cut.is_forward or _FORWARD.match(document.subject) is not None
+    passed_on = cut.is_forward or _says_forward(document)
     hide = _Hiding(owner)
     draft = _draft_of_mail(replace(document, recipients=others), cut, passed_on, hide)
     result = _finish(document, hide, draft, no_words="a forward without own words" if passed_on else "no own words")
-    masked = mask(own.kept, owner.secrets).text  # as which it is stored, and compared with what recurs
-    return replace(result, cut=cut, tail=tuple(dict.fromkeys((*tail_hashes(own.kept), *tail_hashes(masked)))))
+    tail, masked = tail_hashes(own.kept), mask(own.kept, owner.secrets)
+    if masked.counts:  # so it is stored, and compared with what recurs
+        tail = tuple(dict.fromkeys((*tail, *tail_hashes(masked.text))))
+    return replace(result, cut=cut, tail=tail)
 
 
 def _draft_of_mail(document: Document, cut: Cut, passed_on: bool, hide: _Hiding) -> _Draft:

@@ -124,10 +124,8 @@ def _mark_announced(lines: list[str], reasons: list[str | None]) -> list[Marker]
 
 def _start_with_rule(lines: list[str], start: int) -> int:
     """A drawn line above a marker belongs to it, and so does Notes' letterhead, indented like its 'From:'."""
-    if (
-        start > 1 and not lines[start - 1].strip() and lines[start - 2].strip() == "_____"
-    ):  # Outlook 2007 leaves a line free
-        start -= 1
+    if start > 1 and not lines[start - 1].strip() and lines[start - 2].strip() == "_____":
+        start -= 1  # Outlook 2007 leaves a line free
     while start > 0 and (
         is_rule(lines[start - 1])
         or is_titled_rule(lines[start - 1])

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from zipfile import ZipFile
 
-from dittod.errors import FileSetAside
 from dittod.ingest.readers.paragraphs import Paragraphs
 from dittod.ingest.readers.titles import Origin, seconds_of, text_document
 from dittod.ingest.readers.zipped import Node, nodes, properties, without
@@ -31,8 +30,6 @@ def read_docx(archive: ZipFile, origin: Origin) -> Document:
     """The whole file as one Document."""
     found = _paragraphs(nodes(archive, MAIN_PART), _styles(archive))
     text = found.text()
-    if not text.strip():
-        raise FileSetAside("the document holds no text", "pictures of text cannot be read")
     about = properties(archive, "docProps/core.xml")
     date = seconds_of(about.get("modified") or about.get("created", ""))
     return text_document(text, origin, found.title or about.get("title", ""), found.headings, date)

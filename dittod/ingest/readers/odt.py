@@ -29,8 +29,6 @@ def read_odt(archive: ZipFile, origin: Origin) -> Document:
     titles = _styles_of_titles(archive)
     found = _paragraphs(nodes(archive, MAIN_PART), titles)
     text = found.text()
-    if not text.strip():
-        raise FileSetAside("the document holds no text", "pictures of text cannot be read")
     about = properties(archive, "meta.xml")
     date = seconds_of(about.get("date") or about.get("creation-date", ""))
     return text_document(text, origin, found.title or about.get("title", ""), found.headings, date)

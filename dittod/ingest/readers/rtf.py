@@ -30,8 +30,6 @@ def read_rtf(raw: bytes, origin: Origin) -> Document:
     if len(source) > _LARGEST_CHARACTERS:
         raise FileSetAside(f"the file is too large: {len(source) >> 20} MiB without pictures", "save it as .docx")
     text = re.sub(r"\n{3,}", "\n\n", _plain(_PARAGRAPH.sub(r"\\par\\par", _CELL.sub(r"\\tab", source))))
-    if not text.strip():
-        raise FileSetAside("the document holds no text", "pictures of text cannot be read")
     head = source[:_INFO_CHARACTERS]
     title, code_page = _TITLE.search(head), _CODE_PAGE.search(head)
     prefix = f"{{\\rtf1{code_page[0] if code_page else ''} "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from dittod.errors import FileSetAside
 from dittod.ingest.readers.decode import clean, decode
 from dittod.types import Document
 
@@ -36,7 +37,11 @@ class Origin:
 def text_document(
     text: str, origin: Origin, title: str = "", headings: Sequence[str] = (), written_at: float | None = None
 ) -> Document:
-    """A Document of kind "text". `title` and `written_at` are what the file says of itself, believed when plausible."""
+    """A Document of kind "text". `title` and `written_at` are what the file says of itself, believed when plausible.
+
+    Raises FileSetAside where there is no text."""
+    if not text.strip():
+        raise FileSetAside("the document holds no text", "pictures of text cannot be read")
     outline = [heading for each in headings if (heading := _one_line(each)) and len(heading) <= _LONGEST_HEADING]
     own = _one_line(_FILE_NAME.sub("", title))
     if not says_something(own):
