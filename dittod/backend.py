@@ -7,17 +7,40 @@ Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
+from typing import TypeVar
 
 from dittod import __version__, adapters
 from dittod.config import Settings
-from dittod.engine.client import Engine
-from dittod.engine.protocol import AdapterRef, Delta, Done, Event, Failed, Finished, Generate
+from dittod.engine.client import ENDS, Engine
+from dittod.engine.protocol import (
+    Accepted,
+    AdapterRef,
+    AnswerEvent,
+    CallDelta,
+    Delta,
+    Detokenize,
+    Detokenized,
+    Done,
+    Echo,
+    Embed,
+    Embedded,
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    Ready,
+    Tokenize,
+    Tokenized,
+)
 from dittod.errors import DittodError, EngineUnavailable, NotFound, RequestError
 from dittod.serving import ServedModel
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE, Adapter
+
+T = TypeVar("T", Embedded, Tokenized, Detokenized)
 
 
 class DaemonBackend:
@@ -53,8 +76,44 @@ class DaemonBackend:
         names = ", ".join(each.name for each in models if "@" not in each.name)
         raise NotFound(f"the model {name!r} does not exist", f"choose one of: {names}")
 
-    async def answer(self, request: Generate) -> AsyncIterator[Delta | Finished | Done]:
+    async def answer(self, request: Generate) -> AsyncIterator[AnswerEvent]:
         """See `serving.Backend.answer`."""
+        async with aclosing(self._events(request)) as events:
+            async for event in events:
+                if isinstance(event, Accepted | Echo | Delta | CallDelta | Finished | Done):
+                    yield event
+
+    async def embed(self, command: Embed) -> Embedded:
+        """See `serving.Backend.embed`."""
+        return await self._reply(command, Embedded)
+
+    async def tokenize(self, command: Tokenize) -> Tokenized:
+        """See `serving.Backend.tokenize`."""
+        return await self._reply(command, Tokenized)
+
+    async def detokenize(self, command: Detokenize) -> Detokenized:
+        """See `serving.Backend.detokenize`."""
+        return await self._reply(command, Detokenized)
+
+    async def ready(self) -> Ready:
+        """See `serving.Backend.ready`. Waits without a thread, which would hold up the end of the process."""
+        self._engine.begin()
+        while (ready := self._engine.ready) is None:
+            if self._engine.pid is None:
+                raise self._engine.why_not()
+            await asyncio.sleep(0.05)
+        return ready
+
+    async def _reply(self, command: Embed | Tokenize | Detokenize, kind: type[T]) -> T:
+        """The one event that answers a command."""
+        async with aclosing(self._events(command)) as events:
+            async for event in events:
+                assert isinstance(event, kind), f"{type(event).__name__} answers {type(command).__name__}"
+                return event
+        raise AssertionError("no event without an end")
+
+    async def _events(self, command: Generate | Embed | Tokenize | Detokenize) -> AsyncGenerator[Event, None]:
+        """What the engine says to a command, up to the event that ends it; to close it early cancels the work."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event | EngineUnavailable] = asyncio.Queue()
 
@@ -62,29 +121,20 @@ class DaemonBackend:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        await self._started()
+        await self.ready()
         try:
-            self._engine.submit(request, listen)
+            self._engine.submit(command, listen)
             while True:
                 event = await events.get()
-                if isinstance(event, (Delta, Finished, Done)):
-                    yield event
-                if isinstance(event, Done):
-                    return
                 if isinstance(event, EngineUnavailable):
                     raise event
                 if isinstance(event, Failed):
                     raise _as_error(event)
+                yield event
+                if isinstance(event, ENDS):
+                    return
         finally:
-            self._engine.cancel(request.id)
-
-    async def _started(self) -> None:
-        """Waits without a thread, which would hold up the end of the process."""
-        self._engine.begin()
-        while self._engine.ready is None:
-            if self._engine.pid is None:
-                raise self._engine.why_not()
-            await asyncio.sleep(0.05)
+            self._engine.cancel(command.id)
 
     def health(self) -> dict[str, object]:
         """Nothing private: /health needs no token."""

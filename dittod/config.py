@@ -52,6 +52,30 @@ def _secret(given: str) -> str:
     return given
 
 
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f]*:[0-9a-f:.]+")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\*|[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # which browsers leave out
+
+
+def _host(given: str) -> str:
+    """A name or address of this machine. Raises ValueError with an example."""
+    host = given.strip().lower().removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(host):
+        raise ValueError("give a name or an address without scheme and port, such as desk.local or 192.168.1.5")
+    return host
+
+
+def _origin(given: str) -> str:
+    """An origin as browsers write it, or all of a scheme. Raises ValueError with an example."""
+    match = _ORIGIN.fullmatch(given.strip().lower().rstrip("/"))
+    if match is None:
+        raise ValueError("give an origin such as app://obsidian.md or https://chat.example.org, or moz-extension://*")
+    scheme, host, port = match[1], match[2], match[3] or ""
+    if host == "*" and (scheme in _DEFAULT_PORTS or port):
+        raise ValueError("every web site could ask then: list the origins of http and https one by one")
+    return f"{scheme}://{host}" + ("" if port == _DEFAULT_PORTS.get(scheme) else port)
+
+
 class Settings(BaseSettings):
     """What the user may decide. Frozen: a change takes effect at the next start."""
 
@@ -72,6 +96,18 @@ class Settings(BaseSettings):
     quantisation: Literal["auto", "none", "nf4"] = "auto"  # of the base model's weights; auto: as the budget asks
     host: str = "127.0.0.1"  # address of the endpoint
     port: int = Field(default=3488, ge=0, le=65535)  # of the endpoint; 0: any free one
+    allowed_hosts: tuple[
+        Annotated[str, AfterValidator(_host)], ...
+    ] = ()  # names and addresses by which clients reach this machine, besides `host` and the loopback's
+    allowed_origins: tuple[
+        Annotated[str, AfterValidator(_origin)], ...
+    ] = ()  # web pages, extensions and programs in a browser that may ask; see docs/security.md
+    require_token: bool = True  # whether clients must know the token
+    tls_certificate: Path | None = None  # PEM file, with its chain; None: no encryption
+    tls_key: Path | None = None  # PEM file of the certificate's key
+    unix_socket: Path | None = None  # where the endpoint listens besides the port; relative to the home
+    max_waiting_answers: int = Field(default=128, ge=1)  # waiting and running together; more are told to come later
+    request_seconds: float = Field(default=1800.0, gt=0.0)  # for one request, from its first byte to its last
     preset: Literal["clean", "as_released"] = "clean"  # which numbers DITTO runs with; see docs/ditto.md
     demonstrations: int = Field(default=12, ge=1, le=64)  # learnt from in one update, at most
     min_demonstrations: int = Field(default=6, ge=1)  # of a profile, before its first update; 6 hold 2 out, to judge by
@@ -113,9 +149,18 @@ def load_settings(home: Home) -> Settings:
             f"setting {name} cannot be {first['input']!r}: {first['msg']}",
             f"change it in {home.settings} or in {PREFIX}{name.upper()}",
         ) from error
-    if settings.watched_folder is None:
-        return settings.model_copy(update={"watched_folder": home.watched})
-    return settings.model_copy(update={"watched_folder": settings.watched_folder.expanduser().absolute()})
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        given, missing = ("tls_key", "tls_certificate") if settings.tls_key else ("tls_certificate", "tls_key")
+        raise SettingsError(f"{given} is set without {missing}", f"set both in {home.settings}, or none")
+    return settings.model_copy(update=_absolute(settings, home))
+
+
+def _absolute(settings: Settings, home: Home) -> dict[str, Path]:
+    """The paths as they are meant: '~' is the user's folder; what belongs to the endpoint is relative to the home."""
+    given = {name: getattr(settings, name) for name in ("tls_certificate", "tls_key", "unix_socket")}
+    found = {name: home.root / path.expanduser() for name, path in given.items() if path is not None}
+    watched = settings.watched_folder
+    return {**found, "watched_folder": home.watched if watched is None else watched.expanduser().absolute()}
 
 
 def watched_folder(settings: Settings) -> Path:

@@ -9,7 +9,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from dittod.engine.protocol import AdapterRef, Delta, Done, Finished, Generate
+from dittod.engine.protocol import (
+    AdapterRef,
+    AnswerEvent,
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
+    Generate,
+    Ready,
+    Tokenize,
+    Tokenized,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +46,28 @@ class Backend(Protocol):
         """The model of that name. Raises NotFound with the names that exist in its hint."""
         ...
 
-    def answer(self, request: Generate) -> AsyncIterator[Delta | Finished | Done]:
+    def answer(self, request: Generate) -> AsyncIterator[AnswerEvent]:
         """The answer as it comes. Ends after Done. Closing the iterator early cancels the work in the engine.
 
         Raises RequestError (a 400: overflow has code 'context_length_exceeded') and EngineUnavailable (a 503).
         """
+        ...
+
+    async def embed(self, command: Embed) -> Embedded:
+        """Vectors. Raises as `answer` does; cancelling it cancels the work in the engine."""
+        ...
+
+    async def tokenize(self, command: Tokenize) -> Tokenized:
+        """Token ids. Raises as `answer` does."""
+        ...
+
+    async def detokenize(self, command: Detokenize) -> Detokenized:
+        """Text. Raises as `answer` does."""
+        ...
+
+    async def ready(self) -> Ready:
+        """What is known of the base model, once the engine is loaded: this starts it if need be. Raises
+        EngineUnavailable, or ModelError where it cannot be loaded."""
         ...
 
     def health(self) -> dict[str, object]:

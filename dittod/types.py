@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 PairKind = Literal["online", "replay", "intermodel"]
 AdapterState = Literal["candidate", "promoted", "retired"]
 RunState = Literal["requested", "running", "done", "failed"]
@@ -18,9 +18,29 @@ Quantisation = Literal["none", "nf4"]
 DemonstrationKind = Literal["reply", "mail", "text", "pair"]
 PromptSource = Literal["template", "model", "user", "file"]
 OptimiserChoice = Literal["preset", "adamw_8bit"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+ToolChoice = Literal["auto", "none", "required"]
 
 DEFAULT_PROFILE = "default"  # files at the top of the watched folder belong to it
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model asked a client's program to do."""
+
+    id: str
+    name: str
+    arguments: str  # a JSON object, as text
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict[str, object])  # a JSON schema; empty: none
+    strict: bool = False  # the arguments must fit the schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +49,10 @@ class Message:
 
     role: Role
     content: str
+    reasoning: str = ""  # of an assistant: what it thought before this answer
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant
+    tool_call_id: str = ""  # of a tool: the call that this answers
+    name: str = ""  # of a tool: the function's
 
 
 @dataclass(frozen=True, slots=True)

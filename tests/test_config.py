@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
+from dittod.cli.home import endpoint, terms
 from dittod.config import load_settings
+from dittod.daemon import Daemon
 from dittod.errors import SettingsError
 from dittod.paths import Home
+from dittod.store import Store
+from dittod_service.app import Limits
+from dittod_service.server import Terms
 
 
 @pytest.fixture
@@ -101,3 +108,110 @@ def test_identities_and_secrets_that_mean_nothing_are_refused(
     with pytest.raises(SettingsError) as error:
         load_settings(Home(tmp_path))
     assert name.lower() in error.value.title and error.value.hint.endswith(f"DITTOD_{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("allowed_hosts", ["Desk.Local", "192.168.1.5", "[FD00::7]"], ("desk.local", "192.168.1.5", "fd00::7")),
+        ("allowed_origins", ["app://obsidian.md", "HTTPS://Chat.example.org/"], None),
+        ("allowed_origins", ["moz-extension://*", "vscode-webview://*", "chrome-extension://abc"], None),
+        ("allowed_origins", ["http://localhost:8080", "https://[fd00::7]:8443"], None),
+        (
+            "allowed_origins",
+            ["https://a.example:443", "http://b.example:80"],
+            ("https://a.example", "http://b.example"),
+        ),
+    ],
+)
+def test_hosts_and_origins_are_kept_as_browsers_write_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str, given: list[str], expected: tuple[str, ...] | None
+) -> None:
+    monkeypatch.setenv(f"DITTOD_{name.upper()}", json.dumps(given))
+    usual = tuple(each.lower().rstrip("/") for each in given)
+    assert getattr(load_settings(home), name) == (usual if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("ALLOWED_HOSTS", each)
+            for each in ("*", "*.example.org", "http://desk", "desk:80", "", "a b", "me@desk", "desk.")
+        ),
+        *(("ALLOWED_ORIGINS", each) for each in ("*", "null", "", "https://*", "http://*", "https://*.example.org")),
+        *(("ALLOWED_ORIGINS", each) for each in ("example.org", "https://a.example/path", "https://me@a.example")),
+        *(
+            ("ALLOWED_ORIGINS", each)
+            for each in ("app://*:80", "*://x", "https://münchen.example", "https://a.example:x")
+        ),
+    ],
+)
+def test_hosts_and_origins_that_would_let_too_many_in_or_nobody_are_refused(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DITTOD_{name}", json.dumps([value]))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert repr(value) in caught.value.title and caught.value.hint.endswith(f"DITTOD_{name}")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("tls_key", "tls_certificate"), ("tls_certificate", "tls_key")])
+def test_half_a_certificate_is_an_error_that_names_the_other_half(home: Home, given: str, missing: str) -> None:
+    home.settings.write_text(f'{given} = "x.pem"\nsecrets = ["hidden"]\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home)
+    assert given in caught.value.title and missing in caught.value.title
+    assert "hidden" not in caught.value.title + caught.value.hint
+
+
+def test_paths_of_the_endpoint_lie_in_the_home_unless_they_say_otherwise(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    home.settings.write_text('tls_key = "~/key.pem"\ntls_certificate = "/etc/cert.pem"\nunix_socket = "endpoint"\n')
+    settings = load_settings(home)
+    assert settings.tls_key == Path("/home/ann/key.pem")
+    assert settings.tls_certificate == Path("/etc/cert.pem")
+    assert settings.unix_socket == home.root / "endpoint"
+
+
+@pytest.mark.parametrize("line", ["max_waiting_answers = 0", "request_seconds = 0", 'require_token = "perhaps"'])
+def test_limits_that_would_let_nobody_in_are_refused(home: Home, line: str) -> None:
+    home.settings.write_text(line)
+    with pytest.raises(SettingsError):
+        load_settings(home)
+
+
+def test_what_the_settings_say_of_the_endpoint_reaches_the_server(home: Home) -> None:
+    assert terms(load_settings(home)) == Terms()
+    home.settings.write_text(
+        'allowed_hosts = ["desk"]\nallowed_origins = ["app://x"]\nunix_socket = "/s"\ntls_key = "/k"\n'
+        'tls_certificate = "/c"\nmax_waiting_answers = 7\nrequest_seconds = 8.5\n'
+    )
+    assert terms(load_settings(home)) == Terms(
+        allowed_hosts=("desk",),
+        allowed_origins=("app://x",),
+        tls=(Path("/c"), Path("/k")),
+        unix_socket=Path("/s"),
+        limits=Limits(answers=7, request_seconds=8.5),
+    )
+
+
+@pytest.mark.parametrize(("line", "status"), [("", 401), ("require_token = false", 200)])
+def test_whether_a_token_is_asked_for_is_a_setting(home: Home, line: str, status: int) -> None:
+    home.create()
+    home.settings.write_text(f"port = 0\n{line}\n")
+    store = Store(home.store)
+    server = endpoint(home, Daemon(home, load_settings(home), store))
+
+    async def asked() -> int:
+        transport = httpx.ASGITransport(server.config.app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url=server.url) as client:
+            return (await client.get("/v1/models", headers={"authorization": "Bearer ollama"})).status_code
+
+    try:
+        assert asyncio.run(asked()) == status
+    finally:
+        server.socket.close()
+        store.close()

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dittod.cli.terminal import err, out
-from dittod.config import load_settings, watched_folder
+from dittod.config import Settings, load_settings, watched_folder
 from dittod.daemon import Daemon
 from dittod.errors import keep_texts_out_of_tracebacks
 from dittod.ingest.folder import Folder
@@ -18,7 +18,7 @@ from dittod.paths import Home, home
 from dittod.store import Store
 
 if TYPE_CHECKING:
-    from dittod_service.server import Server
+    from dittod_service.server import Server, Terms
 
 SETTINGS_TEMPLATE = """\
 # dittod's settings. Each line that is commented out shows a default; docs/settings.md explains all of them.
@@ -73,9 +73,25 @@ def endpoint(place: Home, daemon: Daemon) -> Server:
 
     settings = daemon.settings
     backend = DaemonBackend(daemon.store, settings, daemon.engine)
-    server = Server(backend, place.token(), host=settings.host, port=settings.port)
+    token = place.token() if settings.require_token else None
+    server = Server(backend, token, host=settings.host, port=settings.port, terms=terms(settings))
     daemon.store.note("endpoint", {"url": server.url})
     return server
+
+
+def terms(settings: Settings) -> Terms:
+    """What the settings say of who is let in, and how far."""
+    from dittod_service.app import Limits
+    from dittod_service.server import Terms
+
+    certificate, key = settings.tls_certificate, settings.tls_key
+    return Terms(
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=settings.allowed_origins,
+        tls=(certificate, key) if certificate and key else None,
+        unix_socket=settings.unix_socket,
+        limits=Limits(answers=settings.max_waiting_answers, request_seconds=settings.request_seconds),
+    )
 
 
 def token() -> None:
@@ -89,5 +105,5 @@ def log_to_stderr() -> None:
     """Times, levels and sentences without content."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     keep_texts_out_of_tracebacks(logging.getLogger("dittod"))
-    for name in ("apscheduler", "dittod.scheduler"):
+    for name in ("apscheduler", "dittod.scheduler", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -22,7 +22,11 @@ from typing import IO
 from dittod.engine.protocol import (
     Cancel,
     Command,
+    Detokenize,
+    Detokenized,
     Done,
+    Embed,
+    Embedded,
     Event,
     Failed,
     Generate,
@@ -30,6 +34,8 @@ from dittod.engine.protocol import (
     Ready,
     Shutdown,
     Stopped,
+    Tokenize,
+    Tokenized,
     Update,
     Updated,
     decode_event,
@@ -39,6 +45,8 @@ from dittod.errors import EngineUnavailable, ModelError, place_of
 
 log = logging.getLogger("dittod")
 
+ENDS = (Done, Embedded, Tokenized, Detokenized, Failed, Updated, Stopped)  # events after which no other comes
+Work = Generate | Embed | Tokenize | Detokenize | Update | Improve
 Listener = Callable[[Event | EngineUnavailable], None]
 
 ENVIRONMENT = {
@@ -135,7 +143,7 @@ class Engine:
             return ModelError(self._refused.title, self._refused.hint)
         return self._unavailable()
 
-    def submit(self, command: Generate | Update | Improve, listener: Listener) -> None:
+    def submit(self, command: Work, listener: Listener) -> None:
         """Send work; the listener hears every event of it, or EngineUnavailable once, from another thread."""
         with self._changed:
             if self.ready is None:
@@ -233,7 +241,7 @@ class Engine:
             if isinstance(event, Failed) and not event.id:
                 self._refused = event
                 return
-            ended = isinstance(event, (Done, Failed, Updated, Stopped))
+            ended = isinstance(event, ENDS)
             listener = self._listeners.pop(event.id, None) if ended else self._listeners.get(event.id)
             self.last_used = time.monotonic()
             if ended:

@@ -21,7 +21,8 @@ from dittod.learner.batch import TokenSequence
 from dittod.learner.chance import derived_seed
 from dittod.learner.sampling import draw_rows
 from dittod.learner.workbench import Workbench, score
-from dittod.model.load import BaseModel, encode_chat, encode_completion
+from dittod.model.chat import encode_chat, encode_completion
+from dittod.model.load import BaseModel
 from dittod.types import Demonstration, Message
 
 CANDIDATES = 4  # sentences drawn about each text

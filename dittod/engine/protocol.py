@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from dittod.types import Demonstration, FinishReason, Message, Verdict
+from dittod.types import Demonstration, FinishReason, Message, Tool, ToolChoice, Verdict
 
 # --- parent to engine -------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])  # token id → nats added
     seed: int | None = None
-    max_tokens: int | None = None  # None: up to the model's context
+    max_tokens: int | None = None  # None: up to the model's context; 0: the prompt is only read, for its echo
     stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
     logprobs: int | None = None  # how many alternatives to report per token; None: no log-probs at all
 
@@ -54,8 +54,46 @@ class Generate:
     messages: tuple[Message, ...] | None = None  # put through the model's chat template
     prompt: str | None = None  # continued as it stands
     prompt_token_ids: tuple[int, ...] | None = None
+    suffix: str | None = None  # of `prompt`: what comes behind the text that is asked for
+    tools: tuple[Tool, ...] = ()  # with `messages`
+    tool_choice: ToolChoice = "auto"
+    tool_name: str | None = None  # with 'required': the one to call
+    parallel_tool_calls: bool = True  # False: one call at most
+    json_schema: Mapping[str, object] | None = None  # what the answer's text must fit
+    reasoning_effort: str | None = None  # None: as the model does by itself
+    echo: bool = False  # repeat the prompt first, with log-probs if the sampling asks for any
     n: int = 1  # how many answers
     op: Literal["generate"] = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Turn texts into vectors, by the base model."""
+
+    id: str
+    inputs: tuple[str | tuple[int, ...], ...]  # texts, or token ids
+    op: Literal["embed"] = "embed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Which token ids does the model read? Exactly one of `prompt` and `messages` is given."""
+
+    id: str
+    prompt: str | None = None
+    messages: tuple[Message, ...] | None = None  # with what the chat template adds, up to where the answer begins
+    tools: tuple[Tool, ...] = ()
+    add_special_tokens: bool = True  # of `prompt`: begun as the tokenizer begins a text
+    op: Literal["tokenize"] = "tokenize"
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenize:
+    """Which text do these token ids spell?"""
+
+    id: str
+    token_ids: tuple[int, ...]
+    op: Literal["detokenize"] = "detokenize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +145,7 @@ class Shutdown:
     op: Literal["shutdown"] = "shutdown"
 
 
-Command = Generate | Cancel | Update | StopUpdate | Improve | Shutdown
+Command = Generate | Embed | Tokenize | Detokenize | Cancel | Update | StopUpdate | Improve | Shutdown
 
 # --- engine to parent -------------------------------------------------------------------------------------------
 
@@ -121,17 +159,42 @@ class Ready:
     template_sha256: str
     context_tokens: int
     memory_bytes: int  # resident memory of the process, plus what it holds on the GPU
+    architecture: str = ""  # as transformers calls it: 'llama'
+    parameters: int = 0
+    embedding_size: int = 0  # numbers in one vector
+    reasons: bool = False  # whether its template has a place for reasoning
+    fills_in: bool = False  # whether it was trained to write between a prefix and a suffix
     event: Literal["ready"] = "ready"
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """One generated token with its log-probability (nats, under the model at temperature 1)."""
+class Accepted:
+    """The request fits the model: nothing about its parameters can fail any more."""
 
-    token: str
+    id: str
+    event: Literal["accepted"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token with its log-probability (nats, under the model at temperature 1)."""
+
+    token: str  # U+FFFD stands for bytes that are no whole character
     token_id: int
-    logprob: float
-    alternatives: tuple[tuple[str, float], ...] = ()
+    logprob: float | None  # None: the first token of a prompt, which nothing stands before
+    bytes: tuple[int, ...] = ()  # what the token adds to the text, in UTF-8; none for a special token
+    alternatives: tuple[TokenLogprob, ...] = ()  # the likeliest first, without alternatives of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The prompt itself, before the first Delta of a request that asked for it."""
+
+    id: str
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()  # of all tokens of the prompt, if the sampling asks for any
+    index: int = 0  # of the answer; the engine says it once for all
+    event: Literal["echo"] = "echo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +205,21 @@ class Delta:
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    channel: Literal["content", "reasoning"] = "content"
     event: Literal["delta"] = "delta"
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A piece of a tool call in answer `index`. Its first piece has the name, and maybe no arguments yet."""
+
+    id: str
+    index: int
+    number: int  # of the call within the answer, from 0
+    call_id: str
+    name: str
+    arguments: str  # to be joined with those of the call's other pieces
+    event: Literal["call_delta"] = "call_delta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +229,8 @@ class Finished:
     id: str
     index: int
     finish_reason: FinishReason
+    tokens: int = 0  # of this answer
+    logp: float = 0.0  # nats, of this answer's tokens together
     event: Literal["finished"] = "finished"
 
 
@@ -174,7 +253,37 @@ class Done:
     id: str
     prompt_tokens: int
     completion_tokens: int  # of all answers together
+    cached_tokens: int = 0  # of the prompt: known from an earlier request
+    reasoning_tokens: int = 0  # of the completion: in the channel 'reasoning'
     event: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of an Embed, in its order: each of length 1, base64 of little-endian float32."""
+
+    id: str
+    vectors: tuple[str, ...]
+    prompt_tokens: int
+    event: Literal["embedded"] = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """The answer to Tokenize."""
+
+    id: str
+    token_ids: tuple[int, ...]
+    event: Literal["tokenized"] = "tokenized"
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenized:
+    """The answer to Detokenize."""
+
+    id: str
+    text: str
+    event: Literal["detokenized"] = "detokenized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +331,8 @@ class Stopped:
     event: Literal["stopped"] = "stopped"
 
 
-Event = Ready | Delta | Finished | Done | Failed | Progress | Updated | Stopped | Improved
+AnswerEvent = Accepted | Echo | Delta | CallDelta | Finished | Done
+Event = Ready | AnswerEvent | Embedded | Tokenized | Detokenized | Failed | Progress | Updated | Stopped | Improved
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="op")])
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

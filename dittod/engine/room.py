@@ -26,14 +26,16 @@ from dittod.learner.memory import Device
 from dittod.learner.plan import BEFORE_TEXTS, Need, Planned, make_plan
 from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import Workbench
+from dittod.model.chat import encode_chat, encode_completion
 from dittod.model.decode import Decoder
-from dittod.model.load import BaseModel, compute_dtype, encode_chat, encode_completion
+from dittod.model.load import BaseModel, compute_dtype
 from dittod.model.lora import LoraAdapters
 from dittod.model.shape import ModelShape, config_path, shape_of
-from dittod.types import Message, Quantisation
+from dittod.types import Message, Plan, Quantisation
 
 log = logging.getLogger("dittod.engine")
 
+CONVERSATIONS_SHARE = 1 / 16  # of the budget: keys and values of conversations that may go on, while nothing is learnt
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups v2: bytes, or 'max'
 
 
@@ -50,6 +52,11 @@ class Room:
         """Of this machine, for a model that is not loaded yet."""
         device = this_device()
         return cls(base_model, device, device.budget(budget_bytes))
+
+    def conversations_bytes(self, plan: Plan | None) -> int:
+        """For keys and values of earlier conversations: beside work that goes on, no more than its plan leaves."""
+        share = int(CONVERSATIONS_SHARE * self.budget_bytes)
+        return share if plan is None else max(0, min(share, self.budget_bytes - plan.peak_bytes))
 
     def quantisation(self, wanted: Literal["auto"] | Quantisation, numbers: Preset) -> Quantisation:
         """How the weights are loaded. A budget without room for learning does not keep anybody from being served: each

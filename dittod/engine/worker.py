@@ -26,11 +26,15 @@ import psutil
 import torch
 
 from dittod.engine.answers import Answers
+from dittod.engine.embeddings import Embeddings
 from dittod.engine.improve import improve
 from dittod.engine.protocol import (
+    Accepted,
     Cancel,
     Command,
+    Detokenize,
     Done,
+    Embed,
     Event,
     Failed,
     Generate,
@@ -41,28 +45,34 @@ from dittod.engine.protocol import (
     Shutdown,
     Stopped,
     StopUpdate,
+    Tokenize,
     Update,
     Updated,
     decode_command,
     encode_event,
 )
 from dittod.engine.room import Room
+from dittod.engine.tokens import detokenized, tokenized
 from dittod.engine.update import update
 from dittod.errors import DittodError, RequestError, keep_texts_out_of_tracebacks, place_of
 from dittod.learner.preset import preset
 from dittod.model.decode import Decoder
+from dittod.model.facts import facts
 from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters
+from dittod.types import Plan
 
 log = logging.getLogger("dittod.engine")
 
+Steps = Generator[Progress | Improved | None, None, Updated | Done]
+Request = Generate | Embed | Tokenize | Detokenize
 SERVING_ROWS = 16  # answers decoded together
 
 
 @dataclass(slots=True)
 class _Running:
     command: Update | Improve
-    steps: Generator[Progress | Improved | None, None, Updated | Done]
+    steps: Steps
 
 
 class Worker:
@@ -72,7 +82,11 @@ class Worker:
         self._base = base
         self._room = room
         self._adapters = LoraAdapters(base)
-        self._answers = Answers(base, self._adapters, Decoder(base, self._adapters, max_rows=SERVING_ROWS))
+        self._embeddings = Embeddings(base, self._adapters)
+        self._decoder = Decoder(
+            base, self._adapters, max_rows=SERVING_ROWS, prefix_bytes=room.conversations_bytes(None)
+        )
+        self._answers = Answers(base, self._adapters, self._decoder)
         self._work: _Running | None = None
         self._output = output
 
@@ -80,32 +94,32 @@ class Worker:
         """Until the parent says Shutdown."""
         self._send(self._ready())
         while True:
-            idle = not self._answers.busy and self._work is None
+            idle = not (self._answers.busy or self._embeddings.busy) and self._work is None
             for command in _waiting(commands, block=idle):
                 if isinstance(command, Shutdown):
                     self._stop_work()
                     return
                 self._obey(command)
-            if self._answers.busy:
-                self._decode()
-            elif self._work is not None:
+            asked = [each for each in (self._answers, self._embeddings) if each.busy]
+            for each in asked:
+                self._advance(each)
+            if not asked and self._work is not None:
                 self._go_on(self._work)
 
-    def _decode(self) -> None:
+    def _advance(self, asked: Answers | Embeddings) -> None:
         """One step for all requests. If it fails, they fail together; the engine and the update go on."""
         try:
-            for event in self._answers.step():
-                self._send(event)
+            self._send(*asked.step())
         except Exception as error:
-            for request_id in self._answers.drop_all():
-                self._send(_failure(request_id, error))
+            self._send(*(_failure(request_id, error) for request_id in asked.drop_all()))
 
     def _obey(self, command: Command) -> None:
         match command:
-            case Generate():
-                self._start_answer(command)
+            case Generate() | Embed() | Tokenize() | Detokenize():
+                self._reply(command)
             case Cancel():
                 self._answers.cancel(command.id)
+                self._embeddings.cancel(command.id)
                 if self._is_at(Improve, command.id):
                     self._end_work()
             case Update():
@@ -116,13 +130,27 @@ class Worker:
             case Improve():
                 self._start_prompts(command)
 
-    def _start_answer(self, request: Generate) -> None:
+    def _reply(self, request: Request) -> None:
+        """Begin what a request asks for, and say what can be said at once. Its failure is its own."""
         try:
-            self._answers.start(request)
-        except RequestError as error:
-            self._send(Failed(request.id, error.title, error.hint, 400, error.param, error.code))
+            event = self._begun(request)
         except Exception as error:
-            self._send(_failure(request.id, error))
+            event = _failure(request.id, error)
+        if event is not None:
+            self._send(event)
+
+    def _begun(self, request: Request) -> Event | None:
+        match request:
+            case Generate():
+                self._answers.start(request)
+                return Accepted(request.id)
+            case Embed():
+                self._embeddings.start(request)
+                return None
+            case Tokenize():
+                return tokenized(self._base, request)
+            case Detokenize():
+                return detokenized(self._base, request)
 
     def _start_update(self, command: Update) -> None:
         self._stop_work()
@@ -132,7 +160,7 @@ class Worker:
         except Exception as error:
             self._send(_failure(command.id, error))
             return
-        self._work = _Running(command, tidied(update(bench, command)))
+        self._begin_work(command, bench.plan, tidied(update(bench, command)))
 
     def _start_prompts(self, command: Improve) -> None:
         if self._is_at(Update):  # it goes first; prompts are sent again when there is time
@@ -144,7 +172,7 @@ class Worker:
         except Exception as error:
             self._send(_failure(command.id, error))
             return
-        self._work = _Running(command, improve(bench, command))
+        self._begin_work(command, bench.plan, improve(bench, command))
 
     def _is_at(self, kind: type[Update | Improve], id: str | None = None) -> bool:
         return self._work is not None and isinstance(self._work.command, kind) and id in (None, self._work.command.id)
@@ -168,19 +196,26 @@ class Worker:
         if ended:  # not before the exception is gone: its traceback holds on to the step's tensors
             self._end_work()
 
+    def _begin_work(self, command: Update | Improve, plan: Plan, steps: Steps) -> None:
+        self._decoder.prefixes.limit_bytes = self._room.conversations_bytes(plan)
+        self._work = _Running(command, steps)
+
     def _end_work(self) -> None:
         if self._work is not None:
             self._work.steps.close()
         self._work = None
+        self._decoder.prefixes.limit_bytes = self._room.conversations_bytes(None)
         give_memory_back()
 
     def _ready(self) -> Ready:
         base = self._base
-        return Ready(base.name, base.revision, base.template_sha256, base.context_tokens, memory_bytes())
+        return Ready(base.name, base.revision, base.template_sha256, base.context_tokens, memory_bytes(), **facts(base))
 
-    def _send(self, event: Event) -> None:
-        self._output.write(encode_event(event))
-        self._output.flush()
+    def _send(self, *events: Event) -> None:
+        """All at once: each write wakes the parent up, which took 7 % of the time of 16 answers."""
+        if events:
+            self._output.write(b"".join(map(encode_event, events)))
+            self._output.flush()
 
 
 def _waiting(commands: queue.SimpleQueue[Command], *, block: bool) -> list[Command]:
@@ -193,6 +228,8 @@ def _waiting(commands: queue.SimpleQueue[Command], *, block: bool) -> list[Comma
 
 def _failure(request_id: str, error: Exception) -> Failed:
     """What the parent is told. Text of the user may hide in an exception's message, so only its kind is logged."""
+    if isinstance(error, RequestError):
+        return Failed(request_id, error.title, error.hint, 400, error.param, error.code)
     if isinstance(error, DittodError):
         return Failed(request_id, error.title, error.hint, 500)
     log.error("fault in the engine: %s", place_of(error))

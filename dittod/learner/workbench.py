@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dittod.learner.batch import TokenSequence, micro_batches, row_of
-from dittod.model.load import BaseModel, encode_chat, encode_completion
+from dittod.model.chat import encode_chat, encode_completion
+from dittod.model.load import BaseModel
 from dittod.model.logprobs import CompletionScorer
 from dittod.model.lora import LoraAdapters
 from dittod.types import Demonstration, Message, Plan

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from dittod.errors import ModelError
 from dittod.starter import starter_path
-from dittod.types import Message, Quantisation
+from dittod.types import Quantisation
 
 log = logging.getLogger("dittod.engine")
 
@@ -97,7 +97,7 @@ def load_base(
         context_tokens=int(getattr(config.get_text_config(), "max_position_embeddings", 2048)),
         end_of_turn_id=_end_of_turn_id(tokenizer, stops),
         stop_token_ids=stops,
-        template_sha256=hashlib.sha256((tokenizer.chat_template or "").encode()).hexdigest(),
+        template_sha256=hashlib.sha256(_template_text(tokenizer).encode()).hexdigest(),
     )
 
 
@@ -107,30 +107,6 @@ def compute_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
-
-
-def encode_chat(base: BaseModel, messages: list[Message] | tuple[Message, ...]) -> list[int]:
-    """Token ids of a conversation up to where the assistant's next answer begins, with exactly one BOS."""
-    if base.tokenizer.chat_template is None:
-        return encode_text(base, "\n\n".join(message.content for message in messages) + "\n\n")
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    encoded = base.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])
-
-
-def encode_text(base: BaseModel, text: str) -> list[int]:
-    """Token ids of a text to be continued as it stands, begun as the tokenizer begins a text."""
-    return list(base.tokenizer(text)["input_ids"]) or [_beginning(base)]
-
-
-def encode_completion(base: BaseModel, completion: str) -> list[int]:
-    """Token ids of an answer, ended by the end-of-turn token, so that stopping is learnt too."""
-    return [*base.tokenizer(completion, add_special_tokens=False)["input_ids"], base.end_of_turn_id]
-
-
-def _beginning(base: BaseModel) -> int:
-    begin = base.tokenizer.bos_token_id
-    return base.end_of_turn_id if begin is None else int(begin)
 
 
 def _attention(config: Any) -> str:
@@ -230,6 +206,12 @@ def _stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     if not ids:
         raise ModelError("the base model declares no end-of-text token", "choose a model with an eos_token_id")
     return frozenset(int(i) for i in ids)
+
+
+def _template_text(tokenizer: Any) -> str:
+    """Some models have several, by name."""
+    template = tokenizer.chat_template or ""
+    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
 
 
 def _end_of_turn_id(tokenizer: Any, stops: frozenset[int]) -> int:

@@ -3,7 +3,7 @@
 Pure functions over a batch of rows, each row with its own `Sampling`; they return new tensors and change nothing.
 Knows nothing of models, caches, seeds or stop tokens: the uniform number that decides a draw is given.
 
-    adjusted(logits) → probabilities → draw          temperature 0: adjusted(logits) → argmax
+    adjusted(logits) → constrained → probabilities → draw          temperature 0: argmax instead of the last two
 """
 
 from __future__ import annotations
@@ -28,9 +28,19 @@ class History(NamedTuple):
     token_ids: Sequence[int]
 
 
-def choose(logits: Tensor, samplings: Sequence[Sampling], histories: Sequence[History], uniforms: Tensor) -> Tensor:
-    """The next token of every row. `logits` (rows, vocabulary), `uniforms` (rows,) in [0, 1); returns (rows,)."""
+def choose(
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    histories: Sequence[History],
+    uniforms: Tensor,
+    masks: Sequence[Tensor | None] = (),
+) -> Tensor:
+    """The next token of every row. `logits` (rows, vocabulary), `uniforms` (rows,) in [0, 1); returns (rows,).
+
+    `masks` allow tokens, (vocabulary,) of bool each, at least one; None, or no masks at all, allows all."""
     scores = adjusted(logits, samplings, histories)  # (rows, vocabulary)
+    if any(mask is not None for mask in masks):
+        scores = constrained(scores, logits, masks)
     greedy = [sampling.temperature == 0 for sampling in samplings]
     if all(greedy):
         return scores.argmax(-1)
@@ -81,6 +91,20 @@ def _penalise(scores: Tensor, sampling: Sampling, history: History) -> None:
     if sampling.logit_bias:
         ids = torch.tensor(list(sampling.logit_bias), device=device)
         scores[ids] += torch.tensor(list(sampling.logit_bias.values()), dtype=scores.dtype, device=device)
+
+
+def constrained(scores: Tensor, logits: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
+    """`scores` (rows, vocabulary) with −inf wherever a mask forbids. Where penalties and bias have left nothing of what
+    it allows, the model's own `logits` count."""
+    allowed = torch.ones(scores.shape, dtype=torch.bool)
+    for row, mask in enumerate(masks):
+        if mask is not None:
+            allowed[row] = False
+            allowed[row, : len(mask)] = mask[: scores.shape[-1]]  # models have more logits than there are tokens
+    allowed = allowed.to(scores.device)
+    kept = scores.where(allowed, -torch.inf)
+    alive = kept.amax(-1, keepdim=True) > -torch.inf  # (rows, 1); not of NaN either
+    return kept.where(alive, logits.where(allowed, -torch.inf))
 
 
 def probabilities(scores: Tensor, samplings: Sequence[Sampling]) -> Tensor:

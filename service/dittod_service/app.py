@@ -2,57 +2,90 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
 
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from dittod.errors import SettingsError
 from dittod.serving import Backend
+from dittod_service.admission import MOST_ANSWERS, MOST_SECONDS, Admission
+from dittod_service.body import BODY_SECONDS, BodyLimit, JsonOnly
+from dittod_service.cors import CorsHeaders, KnownOrigins, Origins
 from dittod_service.failures import Failures
-from dittod_service.generation import CHAT, COMPLETIONS, KEEP_ALIVE_SECONDS, Generation, headers
+from dittod_service.generation import KEEP_ALIVE_SECONDS, Format, Generation, headers, resolved
+from dittod_service.metrics import CountedBackend, CountedRequests, Metrics
+from dittod_service.ollama.routes import ollama_routes
+from dittod_service.openai.chat import ChatExchange, ChatRequest
+from dittod_service.openai.completions import CompletionExchange, CompletionRequest
+from dittod_service.openai.embeddings import EmbeddingRequest
 from dittod_service.openai.errors import from_status
 from dittod_service.openai.models import to_list, to_model
-from dittod_service.replies import failure_response, json_response
-from dittod_service.security import (
-    BearerToken,
-    BodyLimit,
-    BrowserHeaders,
-    KnownHosts,
-    KnownOrigins,
-    NoWebSockets,
-)
+from dittod_service.openai.responses.exchange import ResponseExchange
+from dittod_service.openai.responses.request import NAMES, ResponseRequest
+from dittod_service.openai.responses.store import Store
+from dittod_service.openapi import document
+from dittod_service.replies import CHUNKS, TYPED_EVENTS, failure_response, json_response
+from dittod_service.security import BrowserHeaders, KnownHosts, NoWebSockets, RequestId, Token
+from dittod_service.single import Single
+from dittod_service.stored import StoredResponses
+from dittod_service.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
+from dittod_service.vectors import embed
 
 MAX_BODY_BYTES = 16 * 2**20
+
+CHAT = Format(ChatRequest, ChatExchange, CHUNKS, prefix="chatcmpl-")
+COMPLETIONS = Format(CompletionRequest, CompletionExchange, CHUNKS, prefix="cmpl-")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the endpoint takes on."""
+
+    body_bytes: int = MAX_BODY_BYTES  # of one request
+    body_seconds: float = BODY_SECONDS  # until it must have come in
+    answers: int = MOST_ANSWERS  # running and waiting together
+    request_seconds: float = MOST_SECONDS  # until the answer must be complete
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS  # of silence, before a stream gives a sign of life
 
 
 def create_app(
     backend: Backend,
-    token: str,
+    token: str | None,
     *,
     allowed_hosts: Collection[str] = (),
     allowed_origins: Collection[str] = (),
-    max_body_bytes: int = MAX_BODY_BYTES,
-    keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    limits: Limits = Limits(),
 ) -> Starlette:
-    """The ASGI application. `allowed_hosts` are names of this machine besides the loopback's own."""
-    if not token:
+    """The ASGI application. `allowed_hosts` are names of this machine besides the loopback's own; a token of None:
+    none is asked for."""
+    if token == "":
         raise SettingsError("The endpoint has no token", "delete the empty token file: a new one is made at start")
-    checks = [
+    origins = Origins(allowed_origins)
+    metrics = Metrics()
+    checks = [  # the table in docs/security.md follows this order
         Middleware(NoWebSockets),
+        Middleware(CountedRequests, metrics),
+        Middleware(RequestId),
         Middleware(BrowserHeaders),
+        Middleware(CorsHeaders, origins),
         Middleware(Failures),
         Middleware(KnownHosts, allowed_hosts),
-        Middleware(KnownOrigins, allowed_origins),
-        Middleware(BodyLimit, max_body_bytes),
-        Middleware(BearerToken, token),
+        Middleware(KnownOrigins, origins),
+        Middleware(BodyLimit, limits.body_bytes, limits.body_seconds),
+        *([] if token is None else [Middleware(Token, token)]),
+        Middleware(JsonOnly),
     ]
     app = Starlette(
-        routes=_routes(backend, keep_alive_seconds),
+        routes=_routes(CountedBackend(backend, metrics), limits, metrics),
         middleware=checks,
         exception_handlers={HTTPException: _no_route},
     )
@@ -60,17 +93,34 @@ def create_app(
     return app
 
 
-def _routes(backend: Backend, keep_alive_seconds: float) -> list[BaseRoute]:
-    chat = Generation(backend, CHAT, keep_alive_seconds)
-    completions = Generation(backend, COMPLETIONS, keep_alive_seconds)
-    queries = _Queries(backend)
-    routes: list[BaseRoute] = [Route("/health", queries.health)]
+def _routes(backend: Backend, limits: Limits, metrics: Metrics) -> list[BaseRoute]:
+    admission = Admission(limits.answers, limits.request_seconds)
+    embeddings = Single(backend, EmbeddingRequest, embed, admission)
+    tokens = Single(backend, TokenizeRequest, tokenize, admission)
+    texts = Single(backend, DetokenizeRequest, detokenize, admission)
+    chat = Generation(backend, CHAT, admission, limits.keep_alive_seconds)
+    completions = Generation(backend, COMPLETIONS, admission, limits.keep_alive_seconds)
+    store = Store(time.monotonic)
+    stored = StoredResponses(store)
+    form = Format(ResponseRequest, partial(ResponseExchange, store), TYPED_EVENTS, prefix="resp_", names=NAMES)
+    responses = Generation(backend, form, admission, limits.keep_alive_seconds)
+    queries = _Queries(backend, metrics)
+    routes: list[BaseRoute] = [Route("/", _root), Route("/health", queries.health), Route("/metrics", queries.metrics)]
+    routes.append(Route("/openapi.json", _openapi))
+    routes += ollama_routes(backend, admission, limits.keep_alive_seconds)
     for prefix in ("/v1", ""):
         routes += [
             Route(f"{prefix}/models", queries.models),
             Route(f"{prefix}/models/{{id:path}}", queries.model),
             Route(f"{prefix}/chat/completions", chat, methods=["POST"]),
             Route(f"{prefix}/completions", completions, methods=["POST"]),
+            Route(f"{prefix}/embeddings", embeddings, methods=["POST"]),
+            Route(f"{prefix}/tokenize", tokens, methods=["POST"]),
+            Route(f"{prefix}/detokenize", texts, methods=["POST"]),
+            Route(f"{prefix}/responses", responses, methods=["POST"]),
+            Route(f"{prefix}/responses/{{id}}", stored.response, methods=["GET", "DELETE"]),
+            Route(f"{prefix}/responses/{{id}}/input_items", stored.input_items),
+            Route(f"{prefix}/responses/{{id}}/cancel", stored.cancel, methods=["POST"]),
         ]
     return routes
 
@@ -78,8 +128,13 @@ def _routes(backend: Backend, keep_alive_seconds: float) -> list[BaseRoute]:
 class _Queries:
     """What is only looked up."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self._backend = backend
+        self._metrics = metrics
+
+    async def metrics(self, request: Request) -> Response:
+        text = self._metrics.text(self._backend.health().get("engine"))
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def health(self, request: Request) -> Response:
         return json_response(self._backend.health())
@@ -88,10 +143,20 @@ class _Queries:
         return json_response(to_list(self._backend.models()))
 
     async def model(self, request: Request) -> Response:
-        served = self._backend.resolve(request.path_params["id"])
+        served = resolved(self._backend, request.path_params["id"])
         return json_response(to_model(served), headers=headers(served))
+
+
+async def _root(request: Request) -> Response:
+    """Clients look here for whether there is a server."""
+    return PlainTextResponse("dittod is running. Its API is at /v1; the key is what `dittod token` prints.\n")
+
+
+async def _openapi(request: Request) -> Response:
+    """What there is."""
+    return json_response(document())
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return failure_response(from_status(error.status_code, error.headers))
+    return failure_response(from_status(error.status_code, error.headers), request.url.path)

@@ -58,7 +58,12 @@ class Failures:
             failure = failure_of(error)
         if failure is not None and not watched.answered:
             await watched.drain()
-            await failure_response(failure)(scope, receive, send)
+            response = failure_response(failure, scope["path"])
+            if (
+                not watched.read
+            ):  # otherwise the rest of the body would hold the connection open, however slowly it came
+                response.headers["connection"] = "close"
+            await response(scope, receive, send)
 
 
 class _Watched:
@@ -67,12 +72,12 @@ class _Watched:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._read = False
+        self.read = False
         self.answered = False
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._read = self._read or not message.get("more_body", False)
+        self.read = self.read or not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -83,7 +88,7 @@ class _Watched:
         """Let the client finish sending, within limits, and throw it away."""
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                while not self._read:
+                while not self.read:
                     await self.receive()
         except TimeoutError:
             return

@@ -1,69 +1,90 @@
-"""The two endpoints that make text, as HTTP: body in, one JSON object or a stream of server-sent events out.
+"""The endpoints that make text, as HTTP: body in, one JSON object or a stream of them out.
 
-What the bodies mean is told by a `Format` of `dittod_service.openai`; this module knows connections: the work
-ends when the client leaves, errors before the first byte are real HTTP errors, later ones are events of the
+What the bodies mean is told by an `Exchange` of each wire format; this module knows connections: the work ends when
+the client leaves or its time is over, errors before the first byte are real HTTP errors, later ones are told in the
 stream.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field
+from typing import Generic, Protocol
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from dittod.engine.protocol import AdapterRef, Done, Generate
+from dittod.engine.protocol import Accepted, AnswerEvent, Done, Generate
+from dittod.errors import RequestError
 from dittod.serving import Backend, ServedModel
+from dittod_service.admission import Admission
 from dittod_service.failures import failure_of
-from dittod_service.merge import Event, merged
-from dittod_service.openai import answer, chat, completions
-from dittod_service.openai.answer import Head
-from dittod_service.openai.errors import JsonObject
+from dittod_service.merge import merged
+from dittod_service.openai.errors import SHUTTING_DOWN, Failure, JsonObject
 from dittod_service.openai.request import R, parse
-from dittod_service.replies import END_OF_STREAM, KEEP_ALIVE, json_response, server_sent
+from dittod_service.replies import Framing, json_response
 
 KEEP_ALIVE_SECONDS = 10.0
 Write = Callable[[bytes], Awaitable[None]]
 
+GOES_ON = Accepted("")  # for formats that have an object to say so in a silence
 NOTHING_PROMOTED = "no adapter promoted yet, answered by base"
+
+
+class Exchange(Protocol):
+    """One request and how its answer is told: what the engine is to do, and the objects that go over the wire.
+
+    It hears every event of the answer once, in `whole` or through `tell`, and may keep state between them. In each
+    silence of a stream it hears Accepted again.
+    """
+
+    generates: Sequence[Generate]  # none: the model is only to be loaded
+    streamed: bool
+
+    def whole(self, events: Sequence[AnswerEvent]) -> JsonObject:
+        """The answer as one object."""
+        ...
+
+    def opening(self) -> Iterable[JsonObject]:
+        """What a stream begins with."""
+        ...
+
+    def tell(self, event: AnswerEvent) -> Iterable[JsonObject]:
+        """An event as objects of the stream; the last one is Done."""
+        ...
+
+    def fail(self, failure: Failure) -> Iterable[JsonObject]:
+        """How a stream ends that cannot go on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Format(Generic[R]):
-    """One endpoint's wire format, as pure functions."""
+    """One endpoint's wire format."""
 
     request: type[R]
-    from_request: Callable[[R, AdapterRef | None, str], list[Generate]]
-    to_response: Callable[[Head, Sequence[Event]], JsonObject]
-    opening: Callable[[Head], list[JsonObject]]
-    to_chunks: Callable[[Head, Event, int], list[JsonObject]]
-    prefix: str
-
-
-CHAT = Format(chat.ChatRequest, chat.from_request, chat.to_response, chat.opening, chat.to_chunks, prefix="chatcmpl-")
-COMPLETIONS = Format(
-    completions.CompletionRequest,
-    completions.from_request,
-    completions.to_response,
-    completions.opening,
-    completions.to_chunks,
-    prefix="cmpl-",
-)
+    exchange: Callable[[R, ServedModel, str], Exchange]  # the request, who answers, the answer's id
+    framing: Framing
+    prefix: str  # of the ids of answers
+    names: Mapping[str, str] = field(default_factory=dict[str, str])  # of parameters that the engine names as chats do
 
 
 class Generation(Generic[R]):
     """An ASGI endpoint that answers POST requests of one format."""
 
-    def __init__(self, backend: Backend, form: Format[R], keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        form: Format[R],
+        admission: Admission,
+        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
         self._backend = backend
         self._form = form
+        self._admission = admission
         self._keep_alive_seconds = keep_alive_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,62 +93,87 @@ class Generation(Generic[R]):
 
     async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         request = parse(self._form.request, body)
-        served = self._backend.resolve(request.model)
-        id = self._form.prefix + uuid.uuid4().hex
-        generates = self._form.from_request(request, served.adapter, id)
-        head = Head(
-            id=id,
-            created=int(time.time()),
-            model=request.model,
-            system_fingerprint=served.adapter.id[:12] if served.adapter else "base",
-            choices=len(generates) * request.choices,
-            with_usage=request.with_usage,
-        )
-        async with aclosing(merged(self._backend, generates, self._keep_alive_seconds)) as events:
-            if request.streamed:
-                await self._stream(head, events, headers(served), send)
-            else:
-                whole = [event async for event in events if event is not None]
-                response = json_response(self._form.to_response(head, whole), headers=headers(served))
-                await response(scope, receive, send)
+        served = resolved(self._backend, request.model)
+        exchange = self._form.exchange(request, served, self._form.prefix + uuid.uuid4().hex)
+        try:
+            await self._reply(exchange, served, scope, receive, send)
+        except RequestError as error:
+            raise renamed(error, self._form.names) from None
+
+    async def _reply(self, exchange: Exchange, served: ServedModel, scope: Scope, receive: Receive, send: Send) -> None:
+        if not exchange.generates:  # ollama's clients load a model so
+            await self._backend.ready()
+            await json_response(exchange.whole([]), headers=headers(served))(scope, receive, send)
+            return
+        with self._admission.place(sum(each.n for each in exchange.generates)):
+            merging = merged(self._backend, exchange.generates, self._keep_alive_seconds, self._admission.most_seconds)
+            async with aclosing(merging) as events:
+                if exchange.streamed:
+                    await self._stream(exchange, events, headers(served), send)
+                else:
+                    whole = [event async for event in events if event is not None]
+                    await json_response(exchange.whole(whole), headers=headers(served))(scope, receive, send)
 
     async def _stream(
-        self, head: Head, events: AsyncIterator[Event | None], headers: dict[str, str], send: Send
+        self, exchange: Exchange, events: AsyncIterator[AnswerEvent | None], headers: dict[str, str], send: Send
     ) -> None:
-        """The answer begins when its first event is there, or when the first silence needs a sign of life."""
+        """The answer begins when its first event is there: the engine has accepted the request."""
         first = await anext(events)
+        framing = self._form.framing
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        raw.append((b"content-type", b"text/event-stream; charset=utf-8"))
+        raw.append((b"content-type", framing.media_type.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
         async def write(line: bytes) -> None:
             await send({"type": "http.response.body", "body": line, "more_body": True})
 
         try:
-            await self._tell(head, first, events, write)
-        except Exception as error:  # too late for a status: it becomes the last event
-            await write(server_sent(failure_of(error).body()))
-        else:
-            await write(END_OF_STREAM)
+            await self._tell(exchange, first, events, write)
+            await write(framing.end)
+        except asyncio.CancelledError:  # the server ends, or the client has gone and hears nothing of this
+            await _write_all(exchange.fail(SHUTTING_DOWN), framing, write)
+            await send({"type": "http.response.body", "body": b""})
+            raise
+        except Exception as error:  # too late for a status: it is told in the stream
+            await _write_all(exchange.fail(failure_of(error)), framing, write)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _tell(self, head: Head, first: Event | None, events: AsyncIterator[Event | None], write: Write) -> None:
-        for chunk in self._form.opening(head):
-            await write(server_sent(chunk))
-        offsets: Counter[int] = Counter()
+    async def _tell(
+        self,
+        exchange: Exchange,
+        first: AnswerEvent | None,
+        events: AsyncIterator[AnswerEvent | None],
+        write: Write,
+    ) -> None:
+        framing = self._form.framing
+        await _write_all(exchange.opening(), framing, write)
         event = first
         while not isinstance(event, Done):
             if event is None:
-                await write(KEEP_ALIVE)
+                await write(framing.keep_alive)
+                await _write_all(exchange.tell(GOES_ON), framing, write)
             else:
-                await self._write_chunks(head, event, offsets[event.index], write)
-                offsets[event.index] += answer.characters(event)
+                await _write_all(exchange.tell(event), framing, write)
             event = await anext(events)
-        await self._write_chunks(head, event, 0, write)
+        await _write_all(exchange.tell(event), framing, write)
 
-    async def _write_chunks(self, head: Head, event: Event, offset: int, write: Write) -> None:
-        for chunk in self._form.to_chunks(head, event, offset):
-            await write(server_sent(chunk))
+
+async def _write_all(objects: Iterable[JsonObject], framing: Framing, write: Write) -> None:
+    for each in objects:
+        await write(framing.frame(each))
+
+
+def renamed(error: RequestError, names: Mapping[str, str]) -> RequestError:
+    """The error with its parameter as this format calls it."""
+    if error.param is None or error.param not in names:
+        return error
+    name = names[error.param]
+    return RequestError(error.title.replace(error.param, name), error.hint, param=name, code=error.code)
+
+
+def resolved(backend: Backend, name: str) -> ServedModel:
+    """The model of that name, as ollama's clients write it too: with the only tag there is."""
+    return backend.resolve(name.removesuffix(":latest"))
 
 
 def headers(served: ServedModel) -> dict[str, str]:

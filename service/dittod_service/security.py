@@ -1,14 +1,15 @@
-"""Who may ask, and how much: a server on localhost can be reached by every web page that the user has open.
+"""Who may ask: a server on localhost can be reached by every web page that the user has open.
 
-Pure ASGI middlewares, in the order in which `create_app` stacks them: headers for browsers, `Host` against
-DNS rebinding, `Origin` against foreign pages, the size of the body, the bearer token. They raise `Refused`; none
-knows what is asked, and none reads a body.
+Pure ASGI middlewares: a name for each answer, headers for browsers, `Host` against DNS rebinding, the token. `Origin`
+is looked at in cors.py, the body in body.py, the connection in connections.py. They raise `Refused`; none knows what
+is asked.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
+import uuid
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,18 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dittod_service.openai.errors import Failure, Refused
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN_PATHS = frozenset({"/health"})  # what needs no token
+OPEN_PATHS = frozenset({"/", "/health"})  # what needs no token: neither says anything of the user's
 
 BROWSER_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "content-security-policy": "frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
 
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 class BrowserHeaders:
@@ -48,6 +49,21 @@ class BrowserHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class RequestId:
+    """Every answer has a name under which a user can speak of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = f"req_{uuid.uuid4().hex}"
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
 class KnownHosts:
     """Only requests that name this machine: a page whose own name was re-pointed here sends that name."""
 
@@ -56,60 +72,19 @@ class KnownHosts:
         self._allowed = LOOPBACK | {_bracketed(host) for host in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and host_name(Headers(scope=scope).get("host", "")) not in self._allowed:
-            hint = "set `host` in dittod.toml to the name by which clients reach this machine"
+        if scope["type"] == "http":
+            self._check(Headers(scope=scope).getlist("host"), scope["path"])
+        await self._app(scope, receive, send)
+
+    def _check(self, hosts: list[str], path: str) -> None:
+        if len(hosts) != 1 or host_name(hosts[0]) not in self._allowed:
+            hint = "add the name by which clients reach this machine to `allowed_hosts` in dittod.toml"
             raise Refused(Failure(403, f"The Host of this request is not known here: {hint}", code="host_not_allowed"))
-        await self._app(scope, receive, send)
+        if not path.startswith("/"):  # 'GET http://other.example/': a request to a proxy, whose host is not Host
+            raise Refused(Failure(400, "The target of the request is not a path", code="invalid_request_target"))
 
 
-class KnownOrigins:
-    """Only pages of this server and of the origins that the user listed. Programs send no Origin."""
-
-    def __init__(self, app: ASGIApp, allowed_origins: Iterable[str] = ()) -> None:
-        self._app = app
-        self._allowed = {origin.lower().rstrip("/") for origin in allowed_origins}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._allows(Headers(scope=scope), scope["scheme"]):
-            raise Refused(Failure(403, "Web pages of this origin may not ask here", code="origin_not_allowed"))
-        await self._app(scope, receive, send)
-
-    def _allows(self, headers: Headers, scheme: str) -> bool:
-        own = f"{scheme}://{headers.get('host', '')}".lower()
-        return all(origin.lower() == own or origin.lower() in self._allowed for origin in headers.getlist("origin"))
-
-
-class BodyLimit:
-    """No body larger than this, whether its length was announced or it comes in chunks."""
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = Headers(scope=scope).get("content-length", "0")
-        self._check(int(announced) if announced.isdecimal() else 0)
-        read_bytes = 0
-
-        async def counted() -> Message:
-            nonlocal read_bytes
-            message = await receive()
-            read_bytes += len(message.get("body", b""))
-            self._check(read_bytes)
-            return message
-
-        await self._app(scope, counted, send)
-
-    def _check(self, body_bytes: int) -> None:
-        if body_bytes > self._max_body_bytes:
-            message = f"The body of the request is larger than {self._max_body_bytes} bytes"
-            raise Refused(Failure(413, message, code="request_too_large"))
-
-
-class BearerToken:
+class Token:
     """Only who knows the token. The comparison takes the same time however much of a guess is right."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -118,13 +93,15 @@ class BearerToken:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            self._check(bearer(Headers(scope=scope).get("authorization", "")))
+            self._check(Headers(scope=scope))
         await self._app(scope, receive, send)
 
-    def _check(self, given: str | None) -> None:
-        if given is None:
+    def _check(self, headers: Headers) -> None:
+        given = [bearer(headers.get("authorization", "")), headers.get("x-api-key", "").strip()]
+        tokens = [each.encode("latin-1") for each in given if each]
+        if not tokens:
             raise Refused(_unauthorised("You did not provide the token: send 'Authorization: Bearer <token>'"))
-        if not hmac.compare_digest(given.encode("latin-1"), self._token):
+        if not any([hmac.compare_digest(each, self._token) for each in tokens]):  # a list: both are always compared
             raise Refused(_unauthorised("Incorrect token provided: `dittod token` prints the right one"))
 
 
@@ -144,7 +121,7 @@ class NoWebSockets:
 def host_name(host: str) -> str | None:
     """The name in a Host header, without its port; None when there is no sense in it."""
     match = _HOST.fullmatch(host.lower())
-    return match[1] if match else None
+    return match[1] if match and int(match[2] or 0) <= 65535 else None
 
 
 def bearer(authorization: str) -> str | None:

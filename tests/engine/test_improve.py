@@ -227,12 +227,13 @@ class Parent(io.RawIOBase):
         self.heard: list[Event] = []
         self._answer = answer
 
-    def write(self, line: bytes) -> int:  # type: ignore[override]
-        self.heard.append(decode_event(line))
-        command = self._answer(self.heard[-1])
-        if command is not None:
-            self.commands.put(command)
-        return len(line)
+    def write(self, lines: bytes) -> int:  # type: ignore[override]
+        for line in lines.splitlines():
+            self.heard.append(decode_event(line))
+            command = self._answer(self.heard[-1])
+            if command is not None:
+                self.commands.put(command)
+        return len(lines)
 
 
 def worker(base: BaseModel, parent: Parent) -> Worker:

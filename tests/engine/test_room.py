@@ -19,6 +19,7 @@ from dittod.learner.plan import BEFORE_TEXTS, Need, make_plan
 from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import encode
 from dittod.model.lora import LoraAdapters
+from dittod.types import Plan
 
 GB = 10**9
 
@@ -116,3 +117,11 @@ def test_a_parent_asks_for_device_and_shape_in_a_child() -> None:
     assert ask("starter") == (this_device(), read_shape("starter"))
     with pytest.raises(ModelError, match="no model of that name"):
         ask("org/not-here")
+
+
+def test_conversations_get_a_sixteenth_of_the_budget_and_beside_an_update_no_more_than_its_plan_leaves() -> None:
+    here = Room("m", Device("cpu", 2, 4 * GB, four_bits=True), 1600)
+    assert here.conversations_bytes(None) == 100
+    assert here.conversations_bytes(Plan(peak_bytes=900)) == 100
+    assert here.conversations_bytes(Plan(peak_bytes=1560)) == 40
+    assert here.conversations_bytes(Plan(peak_bytes=1700)) == 0

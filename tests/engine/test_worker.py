@@ -6,6 +6,7 @@ import io
 import weakref
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import demonstration, finish, tiny_base
@@ -15,7 +16,7 @@ from dittod.engine.protocol import AdapterRef, Progress, Update, Updated
 from dittod.engine.room import Room
 from dittod.engine.worker import tidied
 from dittod.learner.memory import Device
-from dittod.types import Verdict
+from dittod.types import Plan, Verdict
 
 RESULT = Updated("u", AdapterRef("a", "/a"), Verdict(True, (), {}))
 
@@ -86,3 +87,19 @@ def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
     assert engine._work is None
     assert still_held == [True, False]  # where the phase began, and at the end
     assert b"MemoryError" in output.getvalue()
+
+
+def test_beside_an_update_conversations_keep_no_more_than_its_plan_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, room = tiny_base(tmp_path / "model"), Room("m", Device("cpu", 4, 10**10, False), 1600)
+    engine = worker.Worker(base, room, io.BytesIO())
+    kept: list[int] = []
+    monkeypatch.setattr(Room, "workbench", lambda *_: SimpleNamespace(plan=Plan(peak_bytes=1550)))
+    monkeypatch.setattr(worker, "update", lambda *_: phases("dpo"))
+    kept.append(engine._decoder.prefixes.limit_bytes)
+    engine._start_update(Update("u", str(tmp_path), str(tmp_path), "clean", 1, (), (), None))
+    kept.append(engine._decoder.prefixes.limit_bytes)
+    engine._stop_work()
+    kept.append(engine._decoder.prefixes.limit_bytes)
+    assert kept == [100, 50, 100]

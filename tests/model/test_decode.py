@@ -8,14 +8,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 from fakes import tiny_base
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dittod.engine.protocol import Sampling
 from dittod.errors import ModelError, RequestError
+from dittod.model import decode
 from dittod.model.decode import Decoder, Row
 from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters, LoraShape
@@ -277,7 +280,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_before_any_work(endless: BaseMo
     decoder = Decoder(endless, adapters, max_rows=1)
     with pytest.raises(RequestError, match="512") as refusal:
         decoder.submit(prompt(endless.context_tokens), GREEDY)
-    assert (refusal.value.code, refusal.value.param) == ("context_length_exceeded", "messages")
+    assert (refusal.value.code, refusal.value.param) == ("context_length_exceeded", "prompt")
     assert not decoder.busy
 
 
@@ -288,7 +291,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_before_any_work(endless: BaseMo
         ([5, 262], GREEDY, "prompt"),
         ([-1], GREEDY, "prompt"),
         ([5], replace(GREEDY, logit_bias={262: 1.0}), "logit_bias"),
-        ([5], replace(GREEDY, max_tokens=0), "max_tokens"),
+        ([5], replace(GREEDY, max_tokens=-1), "max_tokens"),
     ],
 )
 def test_what_would_break_the_model_is_refused_by_name(
@@ -371,3 +374,308 @@ def test_a_forward_that_fails_leaves_every_row_where_it_was(
     decode_all(decoder)
     for row in rows:
         assert_scored_right(endless, adapters, row)
+
+
+# --- rows of different adapters ---------------------------------------------------------------------------------
+
+
+def test_the_base_and_two_adapters_share_one_forward(endless: BaseModel, adapters: LoraAdapters) -> None:
+    """Rows of one adapter lie side by side, or not."""
+    decoder = Decoder(endless, adapters, max_rows=6)
+    names = (None, "one", "two", "two", "one", None)
+    rows = [decoder.submit(prompt(5 + i), replace(DRAWN, seed=i), adapter=name)[0] for i, name in enumerate(names)]
+    with counted_forwards(endless) as shapes:
+        for _ in range(12):
+            decoder.step()
+    assert shapes[-1] == (6, 1)
+    assert len(shapes) == 12
+    decode_all(decoder)
+    for row in rows:
+        assert_scored_right(endless, adapters, row)
+
+
+EVENTS = st.one_of(
+    st.tuples(
+        st.just("submit"),
+        st.sampled_from([None, "one", "two"]),  # adapter
+        st.sampled_from([2, 7, 8, 20, 45]),  # tokens of the prompt, of which there is one of each length
+        st.sampled_from([0.0, 1.0]),  # temperature
+        st.integers(1, 9),  # most tokens
+    ),
+    st.tuples(st.just("step"), st.integers(1, 6)),
+    st.tuples(st.just("cancel"), st.integers(0, 5)),
+    st.tuples(st.just("continue"), st.integers(0, 5)),
+)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.lists(EVENTS, max_size=14), st.sampled_from([0, 20_000, 10**9]))
+def test_whatever_joins_and_leaves_every_row_says_what_it_says_alone(
+    endless: BaseModel, adapters: LoraAdapters, events: list[tuple[object, ...]], prefix_bytes: int
+) -> None:
+    """Three rows at a time, chunks of eight tokens, with much, little or no room for earlier conversations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_CHUNK_TOKENS", 8)
+        decoder = Decoder(endless, adapters, max_rows=3, prefix_bytes=prefix_bytes)
+        rows: list[Row] = []
+        for event in events:
+            happen(decoder, rows, event)
+        decode_all(decoder)
+    for row in rows:
+        alone = Decoder(endless, adapters, max_rows=1)
+        expected = alone.submit(row.prompt_ids, row.sampling, adapter=row.adapter)[0]
+        decode_all(alone)
+        assert row.token_ids == expected.token_ids[: len(row.token_ids)]
+        assert row.logps == pytest.approx(expected.logps[: len(row.logps)], abs=2e-5)
+
+
+def happen(decoder: Decoder, rows: list[Row], event: tuple[object, ...]) -> None:
+    match event:
+        case ("submit", adapter, int(tokens), float(temperature), int(most)):
+            sampling = Sampling(temperature=temperature, seed=len(rows), max_tokens=most)
+            rows += decoder.submit(prompt(tokens), sampling, adapter=None if adapter is None else str(adapter))
+        case ("step", int(times)):
+            for _ in range(times):
+                decoder.step()
+        case ("cancel", int(number)) if number < len(rows):
+            decoder.cancel(rows[number])
+        case ("continue", int(number)) if number < len(rows):
+            said = [*rows[number].prompt_ids, *rows[number].token_ids, 65, 66]
+            rows += decoder.submit(said, Sampling(seed=1, max_tokens=4), adapter=rows[number].adapter)
+
+
+# --- long prompts -----------------------------------------------------------------------------------------------
+
+
+def test_a_long_prompt_comes_in_chunks_and_running_rows_get_a_token_between_any_two(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_CHUNK_TOKENS", 64)
+    decoder = Decoder(endless, adapters, max_rows=4)
+    running = decoder.submit(prompt(4), GREEDY)[0]
+    decoder.step()
+    decoder.step()
+    long = decoder.submit(prompt(200), GREEDY, adapter="one")[0]
+    with counted_forwards(endless) as shapes:
+        stepped = [decoder.step() for _ in range(7)]
+    assert stepped == [[], [running]] * 3 + [[long]]
+    assert shapes == [(1, 64), (1, 1)] * 3 + [(1, 8)]
+    decode_all(decoder)
+    assert long.token_ids == generated(endless, adapters, long.prompt_ids, "one", 24)
+    assert_scored_right(endless, adapters, running)
+
+
+def test_a_prompt_can_be_cancelled_between_its_chunks(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_CHUNK_TOKENS", 64)
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    long = decoder.submit(prompt(200), GREEDY)[0]
+    decoder.step()
+    decoder.step()
+    decoder.cancel(long)
+    assert not decoder.busy
+    again = decoder.submit(prompt(200), GREEDY)[0]
+    decode_all(decoder)
+    assert (long.token_ids, again.cached_prompt_tokens) == ([], 128)  # what was computed is not lost
+    assert again.token_ids == generated(endless, adapters, again.prompt_ids, None, 24)
+
+
+def test_a_chunk_that_fails_can_be_tried_again(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_CHUNK_TOKENS", 50)
+    decoder = Decoder(endless, adapters, max_rows=4)
+    row = decoder.submit(prompt(120), DRAWN)[0]
+    decoder.step()
+    last = endless.model.model.layers[-1]
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(last.mlp, "forward", out_of_memory)
+        decoder.step()
+    decode_all(decoder)
+    assert_scored_right(endless, adapters, row)
+
+
+def out_of_memory(*_: object) -> object:
+    raise MemoryError
+
+
+# --- earlier conversations --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", [None, "one"])
+def test_of_a_conversation_that_goes_on_only_what_is_new_is_computed(
+    endless: BaseModel, adapters: LoraAdapters, adapter: str | None
+) -> None:
+    """40 tokens of prompt and 24 of answer: of the last one, no keys and values were ever computed."""
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    first = decoder.submit(prompt(40), DRAWN, adapter=adapter)[0]
+    decode_all(decoder)
+    ids = [*first.prompt_ids, *first.token_ids, *prompt(10, seed=9)]
+    with counted_forwards(endless) as shapes:
+        second = decoder.submit(ids, DRAWN, adapter=adapter)[0]
+        decode_all(decoder)
+    assert shapes[0] == (1, 11)
+    assert (first.cached_prompt_tokens, second.cached_prompt_tokens) == (0, 63)
+    assert_scored_right(endless, adapters, second)
+    without = Decoder(endless, adapters, max_rows=4)
+    anew = without.submit(ids, DRAWN, adapter=adapter)[0]
+    decode_all(without)
+    assert second.token_ids == anew.token_ids
+
+
+def test_the_last_token_of_a_prompt_is_always_computed(endless: BaseModel, adapters: LoraAdapters) -> None:
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    rows = []
+    for _ in range(2):
+        rows += decoder.submit(prompt(30), DRAWN)
+        decode_all(decoder)
+    assert [row.cached_prompt_tokens for row in rows] == [0, 29]
+    assert rows[0].token_ids == rows[1].token_ids
+
+
+def test_a_cancelled_answer_is_known_too(endless: BaseModel, adapters: LoraAdapters) -> None:
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    other, row = (decoder.submit(prompt(tokens), DRAWN)[0] for tokens in (60, 20))
+    for _ in range(8):
+        decoder.step()
+    decoder.cancel(row)
+    ids = [*row.prompt_ids, *row.token_ids, 7, 8]
+    again = decoder.submit(ids, DRAWN)[0]
+    decode_all(decoder)
+    assert again.cached_prompt_tokens == 20 + len(row.token_ids) - 1 > 20
+    for each in (other, again):
+        assert_scored_right(endless, adapters, each)
+
+
+def test_an_adapter_that_is_forgotten_is_computed_anew(endless: BaseModel, adapters: LoraAdapters) -> None:
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    rows = []
+    for forgotten in ("two", "one", "none"):
+        rows += decoder.submit(prompt(30), DRAWN, adapter="one")
+        decode_all(decoder)
+        decoder.forget(forgotten)
+    assert [row.cached_prompt_tokens for row in rows] == [0, 29, 0]
+
+
+def test_a_decoder_without_room_for_prefixes_reuses_nothing(endless: BaseModel, adapters: LoraAdapters) -> None:
+    """As the learner's must: its adapters change under their names."""
+    decoder = Decoder(endless, adapters, max_rows=4)
+    with counted_forwards(endless) as shapes:
+        for _ in range(2):
+            row = decoder.submit(prompt(30), DRAWN)[0]
+            decode_all(decoder)
+            assert row.cached_prompt_tokens == 0
+    assert shapes.count((1, 30)) == 2
+
+
+# --- the prompt's own log-probs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most_tokens", [0, 3])
+def test_a_scored_prompt_has_the_log_probabilities_of_one_full_forward(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch, most_tokens: int
+) -> None:
+    """In chunks of ten tokens by the bound on logits: 4 bytes for each of 262 tokens. An earlier reading is no help."""
+    monkeypatch.setattr(decode, "_SCORED_LOGITS_BYTES", 10 * 4 * 262)
+    decoder = Decoder(endless, adapters, max_rows=4, prefix_bytes=10**9)
+    sampling = Sampling(temperature=0.5, max_tokens=most_tokens, seed=1, logprobs=2)
+    decoder.submit(prompt(33), sampling, adapter="one")
+    decode_all(decoder)
+    with counted_forwards(endless) as shapes:
+        rows = decoder.submit(prompt(33), sampling, adapter="one", n=2, score_prompt=True)
+        decode_all(decoder)
+    assert shapes[:4] == [(1, 10)] * 3 + [(1, 3)]
+    with adapters.active("one"), torch.no_grad():
+        logps = endless.model(torch.tensor([prompt(33)])).logits[0, :-1].log_softmax(-1)  # (32, vocabulary)
+    expected = logps.gather(-1, torch.tensor(prompt(33))[1:, None])[:, 0]
+    for row in rows:
+        torch.testing.assert_close(torch.tensor(row.prompt_logps), expected, atol=2e-5, rtol=1e-5)
+        assert [[i for i, _ in top] for top in row.prompt_alternatives] == logps.topk(2).indices.tolist()
+        assert (len(row.token_ids), row.finish_reason) == (most_tokens, "length")
+
+
+def test_a_prompt_that_fills_the_context_can_be_read_without_an_answer(
+    endless: BaseModel, adapters: LoraAdapters
+) -> None:
+    decoder = Decoder(endless, adapters, max_rows=4)
+    nothing = Sampling(max_tokens=0)
+    row = decoder.submit(prompt(endless.context_tokens), nothing, score_prompt=True)[0]
+    single = decoder.submit(prompt(1), nothing, score_prompt=True)[0]
+    decode_all(decoder)
+    assert (len(row.prompt_logps), single.prompt_logps) == (endless.context_tokens - 1, [])
+    assert (row.prompt_alternatives, row.token_ids) == ([], [])  # nobody asked for alternatives
+    with pytest.raises(RequestError, match="513"):
+        decoder.submit(prompt(513), nothing, score_prompt=True)
+
+
+# --- constraints ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Alternating:
+    """Allows only even token ids, then only odd ones, and so on; after `most` tokens, nothing or everything."""
+
+    most: int
+    behind: bool = False
+    said: list[int] = field(default_factory=list[int])
+
+    def copy(self) -> Alternating:
+        return Alternating(self.most, self.behind, list(self.said))
+
+    def mask(self) -> torch.Tensor | None:
+        if len(self.said) >= self.most:
+            return None if self.behind else torch.zeros(262, dtype=torch.bool)
+        return torch.arange(262) % 2 == len(self.said) % 2
+
+    def accept(self, token_id: int) -> None:
+        self.said.append(token_id)
+
+
+HOSTILE = [
+    Sampling(temperature=0, max_tokens=12, logit_bias={31: 100.0, 32: 100.0}),
+    Sampling(temperature=1.9, seed=1, max_tokens=12, top_p=0.4),
+    Sampling(temperature=1e-9, seed=1, max_tokens=12, top_k=1, repetition_penalty=2.0),
+    Sampling(seed=1, max_tokens=12, min_p=1.0, frequency_penalty=2.0, presence_penalty=2.0),
+]
+
+
+@pytest.mark.parametrize("sampling", HOSTILE)
+def test_no_draw_leaves_what_its_constraint_allows(
+    endless: BaseModel, adapters: LoraAdapters, sampling: Sampling
+) -> None:
+    decoder = Decoder(endless, adapters, max_rows=5)
+    free = decoder.submit(prompt(9), replace(DRAWN, max_tokens=12))[0]
+    mould = Alternating(99)
+    rows = decoder.submit(prompt(9), sampling, n=2, constraint=mould)
+    decode_all(decoder)
+    for row in rows:
+        assert [token_id % 2 for token_id in row.token_ids] == [0, 1] * 6
+        assert isinstance(row.constraint, Alternating)
+        assert row.constraint.said == row.token_ids
+        assert_scored_right(endless, adapters, row)  # log-probs are the model's own
+    assert mould.said == []  # every row has a copy of its own
+    assert len({token_id % 2 for token_id in free.token_ids}) == 2
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_a_constraint_that_allows_nothing_ends_its_row_and_no_other(
+    endless: BaseModel, adapters: LoraAdapters, most: int
+) -> None:
+    decoder = Decoder(endless, adapters, max_rows=5, prefix_bytes=10**9)
+    other = decoder.submit(prompt(3), DRAWN)[0]
+    row = decoder.submit(prompt(9), DRAWN, constraint=Alternating(most))[0]
+    later = decoder.submit(prompt(12), DRAWN, constraint=Alternating(most, behind=True))[0]
+    ended = []
+    while decoder.busy:
+        ended += [each for each in decoder.step() if each.finish_reason is not None]
+    assert (len(row.token_ids), row.finish_reason) == (most, "stop")
+    assert sorted(map(id, ended)) == sorted(map(id, (other, row, later)))
+    assert len(later.token_ids) == 24
+    for each in (other, row, later):
+        if each.token_ids:
+            assert_scored_right(endless, adapters, each)
+    again = decoder.submit([*row.prompt_ids, *row.token_ids, 5], DRAWN)[0]
+    decode_all(decoder)
+    assert again.cached_prompt_tokens == 9 + most  # here, the last token's keys and values are known
+    assert_scored_right(endless, adapters, again)

@@ -51,6 +51,7 @@ def gradients(base: BaseModel, adapters: LoraAdapters) -> list[torch.Tensor]:
 
 
 def decode_something(base: BaseModel, adapters: LoraAdapters) -> None:
+    """Rows of the adapter and of the base together, then of the adapter alone."""
     decoder = Decoder(base, adapters, max_rows=4)
     decoder.submit([1, 2, 3], Sampling(seed=0, max_tokens=100), n=3, adapter="policy")
     decoder.submit([4, 5], Sampling(seed=0, max_tokens=5))

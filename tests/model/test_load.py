@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from fakes import make_tiny_model, wide_config
+from fakes import CHAT_TEMPLATE, byte_tokenizer, make_tiny_model, wide_config
 from transformers import PreTrainedModel
 
 from dittod.errors import ModelError
@@ -247,3 +247,16 @@ def test_a_copy_serves_the_computation_that_the_model_does(folder: Path, cache: 
     with torch.no_grad():
         logits = [load_4bit(folder, cache).model(tokens).logits for _ in range(2)]
     assert torch.equal(*logits)
+
+
+def test_a_model_may_have_several_chat_templates(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    tokenizer = byte_tokenizer()
+    hashes = set()
+    for tool_use in ("a", "b"):
+        tokenizer.chat_template = {"default": CHAT_TEMPLATE, "tool_use": tool_use}
+        tokenizer.save_pretrained(folder)
+        base = load_base(str(folder), device="cpu")
+        assert base.end_of_turn_id == tokenizer.eos_token_id
+        hashes.add(base.template_sha256)
+    assert len(hashes) == 2

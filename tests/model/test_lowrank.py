@@ -12,9 +12,12 @@ import pytest
 import torch
 from fakes import make_tiny_model, wide_config
 from torch.utils.checkpoint import checkpoint
+from transformers import GPT2Config, GPT2LMHeadModel
 
+from dittod.engine.protocol import Sampling
 from dittod.errors import ModelError
 from dittod.model import lora
+from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, load_base
 from dittod.model.lora import LoraAdapters, LoraShape
 from dittod.model.lowrank import LowRankForward
@@ -317,3 +320,104 @@ def test_an_adapter_that_is_not_plain_lora_is_refused(folder: Path, tmp_path: Pa
     with pytest.raises(ModelError, match="plain LoRA"):
         adapters.load("other", tmp_path / "kept")
     assert "other" not in adapters
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 17, 40])
+def test_decoding_in_bf16_rounds_no_more_than_its_products_must(folder: Path, tokens: int) -> None:
+    """A few tokens go through A and B in fp32, more in bf16. Truth: double, on the weights as bf16 rounded them."""
+    base = base_in(folder, torch.bfloat16)
+    adapters, layer = adapters_on(base), attention_of(base).q_proj
+    x = torch.randn(1, tokens, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
+    down, up = (getattr(layer, each)["policy"].weight.double() for each in ("lora_A", "lora_B"))
+    with torch.no_grad(), adapters.active("policy"):
+        truth = layer.base_layer.weight.double() @ x[0].double().t() + layer.base_layer.bias.double()[:, None]
+        truth += layer.scaling["policy"] * up @ (down @ x[0].double().t())
+        error = distance([layer(x)[0].t()], [truth])
+    assert error < 4e-3  # half a unit in the last of 8 bits, for two sums
+
+
+# --- a batch whose rows have adapters of their own --------------------------------------------------------------
+
+MIXTURES = [
+    (None, "one", "one", "two"),
+    ("one", None, "two", "one"),  # rows of one adapter that do not lie side by side
+    ("two", "two", None, None),
+    ("attention", "one", None, "attention"),  # not in every layer
+]
+
+
+@pytest.mark.parametrize("names", MIXTURES)
+@pytest.mark.parametrize("ours", [True, False], ids=["own forward", "left to PEFT"])
+def test_each_row_is_computed_as_it_is_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str | None, ...], ours: bool
+) -> None:
+    base = base_in(folder, torch.float32)
+    if not ours:
+        monkeypatch.setattr(lora, "install", lambda layer: None)
+    adapters = adapters_on(base, "one", "two")
+    adapters.create("attention", LoraShape(rank=2, targets=("q_proj", "v_proj")), seed=5)
+    for value in adapters.parameters("attention"):
+        value.data = torch.randn(value.shape, generator=torch.Generator().manual_seed(3)) * 0.1
+    texts = torch.arange(80).view(4, 20)
+    with torch.no_grad():
+        with adapters.active_rows(names):
+            together = base.model(texts, use_cache=False).logits
+        for text, name, found in zip(texts, names, together, strict=True):
+            with adapters.active(name):
+                torch.testing.assert_close(found, base.model(text[None], use_cache=False).logits[0])
+        base_alone = base.model(texts, use_cache=False).logits
+        with adapters.active(None):
+            assert torch.equal(base_alone, base.model(texts, use_cache=False).logits)
+
+
+def test_a_block_that_fails_leaves_no_rows_behind(folder: Path) -> None:
+    base = base_in(folder, torch.float32)
+    adapters = adapters_on(base, "one", "two")
+    before = gradients(base, adapters, "one")
+    with pytest.raises(MemoryError), adapters.active_rows(["one", "two"]):
+        raise MemoryError
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(base, adapters, "one"), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # PEFT, of every such layer: it sets what it misses
+def test_layers_of_another_kind_than_ours_mix_too() -> None:
+    """GPT-2 has no linear layers but transposed ones, which PEFT computes."""
+    config = GPT2Config(
+        vocab_size=262, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=256, eos_token_id=257
+    )
+    base = base_of(GPT2LMHeadModel(config).eval())
+    adapters = LoraAdapters(base)
+    for seed, name in enumerate(("one", "two")):
+        adapters.create(name, LoraShape(rank=2, targets=("c_attn", "c_proj")), seed=seed)
+        for value in adapters.parameters(name):
+            value.data.normal_(generator=torch.Generator().manual_seed(seed))
+    decoder = Decoder(base, adapters, max_rows=4)
+    names = ["one", None, "two", "one"]
+    rows = [decoder.submit([9, i], Sampling(seed=i, max_tokens=8), adapter=name)[0] for i, name in enumerate(names)]
+    while decoder.busy:
+        decoder.step()
+    for row in rows:
+        alone = Decoder(base, adapters, max_rows=1)
+        expected = alone.submit(row.prompt_ids, row.sampling, adapter=row.adapter)[0]
+        while alone.busy:
+            alone.step()
+        assert row.token_ids == expected.token_ids
+        assert row.logps == pytest.approx(expected.logps, abs=1e-5)
+
+
+def base_of(model: Any) -> BaseModel:
+    """Around a model made here, which no folder holds."""
+    model.requires_grad_(False)
+    return BaseModel(
+        name="made here",
+        revision="",
+        quantisation="none",
+        model=model,
+        tokenizer=None,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        context_tokens=64,
+        end_of_turn_id=257,
+        stop_token_ids=frozenset({257}),
+        template_sha256="",
+    )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dittod.engine.protocol import Sampling
-from dittod.model.sampling import History, adjusted, choose, draw, probabilities
+from dittod.model.sampling import History, adjusted, choose, constrained, draw, probabilities
 
 LOGITS = torch.tensor([[8.0, 4.0, 2.0, 2.0]]).log()
 NOTHING = History((), ())
@@ -164,3 +164,30 @@ def test_frequencies_of_many_draws_are_the_probabilities() -> None:
         counts += torch.bincount(draw(masses.expand(len(part), -1), part), minlength=1000)
     expected = masses * 40_000
     assert float(((counts - expected) ** 2 / expected).sum()) == pytest.approx(999, abs=225)
+
+
+def test_what_a_mask_forbids_has_no_chance_whatever_bias_it_has() -> None:
+    only_last = torch.tensor([False, False, False, True])
+    biased = Sampling(logit_bias={0: 100.0, 3: -100.0})
+    for sampling in (biased, Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0.0)):
+        assert choose(LOGITS, [sampling], [NOTHING], torch.tensor([0.5]), [only_last]).item() == 3
+
+
+def test_a_row_without_a_mask_is_left_as_it_is_beside_one_with() -> None:
+    scores = LOGITS.repeat(2, 1)
+    out = constrained(scores, scores, [None, torch.tensor([False, True, True, False])])
+    assert torch.equal(out[0], LOGITS[0])
+    assert torch.equal(out[1], torch.tensor([-math.inf, math.log(4), math.log(2), -math.inf]))
+
+
+def test_a_mask_shorter_than_the_logits_allows_nothing_behind_its_end_and_a_longer_one_is_cut() -> None:
+    for mask, finite in [([True], 1), ([True] * 6, 4)]:
+        assert int(constrained(LOGITS, LOGITS, [torch.tensor(mask)]).isfinite().sum()) == finite
+
+
+def test_where_a_bias_leaves_nothing_of_what_is_allowed_the_models_own_logits_decide() -> None:
+    """8 and 4 are allowed but biased to nothing, so that they hold 8/12 and 4/12."""
+    allowed = torch.tensor([True, True, False, False])
+    scores = LOGITS + torch.tensor([-math.inf, -math.inf, 0, 0])
+    out = constrained(scores, LOGITS, [allowed])
+    assert sixteenths(Sampling(), out) == pytest.approx([16 * 8 / 12, 16 * 4 / 12, 0, 0])

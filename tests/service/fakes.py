@@ -8,12 +8,33 @@ sampling parameter: tests read those off the recorded requests.
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from dittod.engine.protocol import AdapterRef, Delta, Done, Finished, Generate, TokenLogprob
+from dittod.engine.protocol import (
+    Accepted,
+    AdapterRef,
+    AnswerEvent,
+    CallDelta,
+    Delta,
+    Detokenize,
+    Detokenized,
+    Done,
+    Echo,
+    Embed,
+    Embedded,
+    Finished,
+    Generate,
+    Ready,
+    Tokenize,
+    Tokenized,
+    TokenLogprob,
+)
 from dittod.errors import NotFound
 from dittod.serving import ServedModel
+from dittod.types import FinishReason
 
 WORDS = ("Kind", " regards", ",", " Ærik")
 EMAIL = AdapterRef("0123456789abcdef0123456789abcdef", "/adapters/0123")
@@ -24,6 +45,7 @@ def served(name: str, adapter: AdapterRef | None) -> ServedModel:
     return ServedModel(name, adapter, 1_700_000_000.5, "tiny-llama", parent, 512)
 
 
+READY = Ready("tiny-llama", "0" * 40, "", 512, 2**20, "llama", 1_000, 2, reasons=False, fills_in=False)
 MODELS = [
     served("base", None),
     served("ditto", None),
@@ -42,6 +64,9 @@ class FakeBackend:
     error_after: int = 0
     word_seconds: float = 0.0  # before every word
     words: tuple[str, ...] = WORDS
+    thought: str = ""  # written in the channel 'reasoning' first
+    calls: tuple[tuple[str, tuple[str, ...]], ...] = ()  # names and pieces of arguments, made if there are tools
+    embedded: list[Embed] = field(default_factory=list[Embed])
 
     def models(self) -> list[ServedModel]:
         return MODELS
@@ -55,7 +80,27 @@ class FakeBackend:
     def health(self) -> dict[str, object]:
         return {"status": "ok", "engine": {"state": "ready"}}
 
-    async def answer(self, request: Generate) -> AsyncGenerator[Delta | Finished | Done, None]:
+    async def ready(self) -> Ready:
+        return READY
+
+    async def embed(self, command: Embed) -> Embedded:
+        """Every text becomes the same vector of length 1; a word is a token."""
+        self.embedded.append(command)
+        if self.error is not None:
+            raise self.error
+        vector = base64.b64encode(struct.pack("<2f", 0.6, 0.8)).decode()
+        tokens = sum(len(each.split()) if isinstance(each, str) else len(each) for each in command.inputs)
+        return Embedded(command.id, (vector,) * len(command.inputs), tokens)
+
+    async def tokenize(self, command: Tokenize) -> Tokenized:
+        """A code point is a token."""
+        text = command.prompt or "".join(message.content for message in command.messages or ())
+        return Tokenized(command.id, (*((1,) if command.add_special_tokens else ()), *map(ord, text)))
+
+    async def detokenize(self, command: Detokenize) -> Detokenized:
+        return Detokenized(command.id, "".join(map(chr, command.token_ids)))
+
+    async def answer(self, request: Generate) -> AsyncGenerator[AnswerEvent, None]:
         self.asked.append(request)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -69,9 +114,17 @@ class FakeBackend:
             if not ended and self.error is None:
                 self.closed.append(request.id)
 
-    async def _events(self, request: Generate) -> AsyncGenerator[Delta | Finished | Done, None]:
-        allowed = request.sampling.max_tokens or len(self.words)
+    async def _events(self, request: Generate) -> AsyncGenerator[AnswerEvent, None]:
+        allowed = _or(request.sampling.max_tokens, len(self.words))
         written = 0
+        if self.error is None or self.error_after:
+            yield Accepted(request.id)
+        for event in self._before(request):
+            yield event
+        if request.tools and request.tool_choice != "none" and self.calls:
+            async for event in self._called(request):
+                yield event
+            return
         for number, word in enumerate(self.words[:allowed]):
             await asyncio.sleep(self.word_seconds)
             if self.error is not None and number >= self.error_after:
@@ -83,8 +136,31 @@ class FakeBackend:
                 written += 1
                 yield Delta(request.id, index, word, _logprobs(word, request.sampling.logprobs))
         for index in range(request.n):
-            yield Finished(request.id, index, "length" if allowed < len(self.words) else "stop")
+            reason: FinishReason = "length" if allowed < len(self.words) else "stop"
+            tokens = written // request.n
+            yield Finished(
+                request.id, index, reason, tokens, -0.25 * tokens * (request.n - index)
+            )  # the last is likeliest
         yield Done(request.id, prompt_tokens(request), written)
+
+    def _before(self, request: Generate) -> list[AnswerEvent]:
+        text = request.prompt or ""
+        echo: list[AnswerEvent] = [Echo(request.id, text, _logprobs(text, request.sampling.logprobs))]
+        thought = (Delta(request.id, i, self.thought, channel="reasoning") for i in range(request.n))
+        return [*(echo if request.echo else []), *(thought if self.thought else [])]
+
+    async def _called(self, request: Generate) -> AsyncGenerator[AnswerEvent, None]:
+        for index in range(request.n):
+            for number, (name, arguments) in enumerate(self.calls):
+                yield CallDelta(request.id, index, number, f"call_{number}", name, "")
+                for piece in arguments:
+                    yield CallDelta(request.id, index, number, f"call_{number}", name, piece)
+            yield Finished(request.id, index, "tool_calls", 3, -0.75)
+        yield Done(request.id, prompt_tokens(request), 3 * request.n)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def prompt_tokens(request: Generate) -> int:
@@ -99,4 +175,5 @@ def _logprobs(word: str, alternatives: int | None) -> tuple[TokenLogprob, ...]:
     if alternatives is None:
         return ()
     others = (("never", float("-inf")), *((f"w{i}", -1.0 - i) for i in range(alternatives)))[:alternatives]
-    return (TokenLogprob(word, 7, -0.25, others),)
+    known = tuple(TokenLogprob(token, 8, logprob, tuple(token.encode())) for token, logprob in others)
+    return (TokenLogprob(word, 7, -0.25, tuple(word.encode()), known),)

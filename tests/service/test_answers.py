@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from openai.types import Completion, Model
+from openai.types import Model
 from openai.types.chat import ChatCompletion
 
 from .conftest import Ask
 from .fakes import EMAIL, WORDS, FakeBackend
-from .wire import chunks, error_of, events, valid, valid_chat_chunk, valid_completion_chunk
+from .wire import chunks, error_of, events, valid, valid_chat_chunk, valid_completion, valid_completion_chunk
 
 TEXT = "".join(WORDS)
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "Write to Ann"}]}
@@ -38,7 +38,7 @@ def test_chat_chunks_are_valid(ask: Ask, extra: dict[str, object], usage: bool) 
 
 @pytest.mark.parametrize("extra", [{}, {"n": 2}, {"logprobs": 0}, {"logprobs": 3}, {"prompt": ["a", "b"]}])
 def test_plain_answers_and_chunks_are_valid(ask: Ask, extra: dict[str, object]) -> None:
-    valid(Completion, ask("POST", "/v1/completions", json=PLAIN | extra).json())
+    valid_completion(ask("POST", "/v1/completions", json=PLAIN | extra).json())
     for chunk in chunks(ask("POST", "/v1/completions", json=PLAIN | extra | {"stream": True})):
         valid_completion_chunk(chunk)
 
@@ -67,7 +67,7 @@ def test_the_choices_of_several_prompts_are_numbered_on(ask: Ask, backend: FakeB
     body = PLAIN | {"prompt": ["one two", "one two three"], "n": 2, "max_tokens": 1}
     answer = ask("POST", "/v1/completions", json=body).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
-    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
+    assert answer["usage"].items() >= {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}.items()
     assert [request.prompt for request in backend.asked] == ["one two", "one two three"]
     assert len({request.id for request in backend.asked}) == 2
     assert backend.most_running == 2
@@ -146,7 +146,7 @@ def test_health_needs_no_token(ask: Ask) -> None:
 
 
 def test_what_is_not_there_is_said_in_openais_shape(ask: Ask) -> None:
-    for path in ("/v1/nothing", "/v1/models/", "/v1/models/gpt-5", "/"):
+    for path in ("/v1/nothing", "/v1/models/", "/v1/models/gpt-5"):
         response = ask("GET", path)
         assert (response.status_code, bool(error_of(response))) == (404, True)
     wrong = ask("GET", "/v1/chat/completions")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import openai
 import pytest
 from openai.types import CompletionUsage
+from pydantic import BaseModel
 
 from dittod.errors import EngineUnavailable, RequestError
+from dittod_service.openai.errors import Failure, Refused
 from dittod_service.server import Server
 
 from .conftest import TOKEN
@@ -17,6 +19,11 @@ from .fakes import WORDS, FakeBackend
 
 TEXT = "".join(WORDS)
 HELLO = [{"role": "user", "content": "Write to Ann"}]
+
+
+def tokens(usage: CompletionUsage | None) -> tuple[int, int, int]:
+    assert usage is not None
+    return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def test_a_chat_is_answered(client: openai.OpenAI) -> None:
     assert answer.choices[0].finish_reason == "stop"
     assert answer.model == "ditto/email"
     assert answer.system_fingerprint == "0123456789ab"
-    assert answer.usage == CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
+    assert tokens(answer.usage) == (3, 4, 7)
 
 
 def test_a_chat_is_streamed_with_usage_at_the_end(client: openai.OpenAI) -> None:
@@ -46,7 +53,7 @@ def test_a_chat_is_streamed_with_usage_at_the_end(client: openai.OpenAI) -> None
         assert "".join(choice.delta.content or "" for choice in of_choice) == TEXT
         assert [choice.finish_reason for choice in of_choice] == [None] * 5 + ["stop"]
     assert [chunk.usage for chunk in chunks[:-1]] == [None] * 12
-    assert chunks[-1].usage == CompletionUsage(prompt_tokens=3, completion_tokens=8, total_tokens=11)
+    assert tokens(chunks[-1].usage) == (3, 8, 11)
     assert len({chunk.id for chunk in chunks}) == 1
 
 
@@ -78,6 +85,90 @@ def test_the_asynchronous_client_is_answered_ten_times_at_once(server: Server, b
     assert backend.most_running > 5
 
 
+class Weather(BaseModel):
+    """The weather in one city."""
+
+    city: str
+    days: int = 1
+
+
+WEATHER_TOOL = openai.pydantic_function_tool(Weather)
+CALL = (("Weather", ('{"city"', ':"Bonn","days":2}')),)
+
+
+def test_an_answer_is_parsed_into_a_pydantic_model(client: openai.OpenAI, backend: FakeBackend) -> None:
+    backend.words = ('{"city"', ':"Bonn"', ',"days":2}')
+    answer = client.chat.completions.parse(model="base", messages=HELLO, response_format=Weather)
+    assert answer.choices[0].message.parsed == Weather(city="Bonn", days=2)
+    schema = backend.asked[0].json_schema
+    assert schema is not None
+    assert (schema["type"], schema["required"], schema["additionalProperties"]) == ("object", ["city", "days"], False)
+
+
+def test_a_stream_is_parsed_into_a_pydantic_model(client: openai.OpenAI, backend: FakeBackend) -> None:
+    backend.words = ('{"city"', ':"Bonn"', ',"days":2}')
+    with client.chat.completions.stream(model="base", messages=HELLO, response_format=Weather) as stream:
+        deltas = [event.delta for event in stream if event.type == "content.delta"]
+        final = stream.get_final_completion()
+    assert deltas == ["", *backend.words]
+    assert final.choices[0].message.parsed == Weather(city="Bonn", days=2)
+
+
+def test_tool_calls_are_parsed_whole_and_streamed(client: openai.OpenAI, backend: FakeBackend) -> None:
+    backend.calls = CALL
+    whole = client.chat.completions.parse(model="base", messages=HELLO, tools=[WEATHER_TOOL])
+    with client.chat.completions.stream(model="base", messages=HELLO, tools=[WEATHER_TOOL]) as stream:
+        pieces = [event.arguments_delta for event in stream if event.type == "tool_calls.function.arguments.delta"]
+        final = stream.get_final_completion()
+    for answer in (whole, final):
+        assert answer.choices[0].finish_reason == "tool_calls"
+        (call,) = answer.choices[0].message.tool_calls or []
+        assert (call.id, call.function.parsed_arguments) == ("call_0", Weather(city="Bonn", days=2))
+    assert pieces == ["", *CALL[0][1]]
+    assert [(tool.name, tool.strict) for tool in backend.asked[0].tools] == [("Weather", True)]
+
+
+def test_a_conversation_with_a_tool_goes_on(client: openai.OpenAI, backend: FakeBackend) -> None:
+    """The assistant's turn is sent back as the package has it, with every null."""
+    backend.calls, backend.thought = CALL, "I should look."
+    create = client.chat.completions.create
+    asked = create(model="base", messages=HELLO, tools=[WEATHER_TOOL]).choices[0].message
+    assert asked.model_extra == {"reasoning_content": "I should look."}
+    result = {"role": "tool", "tool_call_id": "call_0", "content": "rain"}
+    backend.calls = ()
+    answer = create(model="base", messages=[*HELLO, asked, result], tools=[WEATHER_TOOL])
+    assert answer.choices[0].message.content == TEXT
+    _, turn, told = backend.asked[-1].messages or ()
+    assert (turn.reasoning, turn.tool_calls[0].arguments) == ("I should look.", '{"city":"Bonn","days":2}')
+    assert (told.role, told.name, told.content) == ("tool", "Weather", "rain")
+
+
+def test_the_asynchronous_helpers_are_served_too(server: Server, backend: FakeBackend) -> None:
+    backend.calls = CALL
+
+    async def helpers() -> tuple[object, object]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=TOKEN, max_retries=0) as client:
+            completions = client.chat.completions
+            whole = await completions.parse(model="base", messages=HELLO, tools=[WEATHER_TOOL])
+            async with completions.stream(model="base", messages=HELLO, tools=[WEATHER_TOOL], n=2) as stream:
+                final = await stream.get_final_completion()
+        calls = [choice.message.tool_calls or [] for choice in (*whole.choices, *final.choices)]
+        return [len(each) for each in calls], {call.function.parsed_arguments.city for each in calls for call in each}
+
+    assert asyncio.run(helpers()) == ([1, 1, 1], {"Bonn"})
+
+
+def test_logprobs_and_echo_reach_the_client(client: openai.OpenAI) -> None:
+    chat = client.chat.completions.create(model="base", messages=HELLO, logprobs=True, top_logprobs=2)
+    logprobs = chat.choices[0].logprobs
+    assert logprobs is not None
+    assert b"".join(bytes(entry.bytes or ()) for entry in logprobs.content or ()).decode() == TEXT
+    plain = client.completions.create(model="base", prompt="Dear ", echo=True, logprobs=1, best_of=2)
+    assert plain.choices[0].text == "Dear " + TEXT
+    assert plain.choices[0].logprobs is not None
+    assert plain.choices[0].logprobs.text_offset == [0, 5, 9, 17, 18]
+
+
 def test_the_client_raises_its_own_exceptions(client: openai.OpenAI, backend: FakeBackend) -> None:
     with pytest.raises(openai.NotFoundError, match="ditto/email@1"):
         client.chat.completions.create(model="gpt-5", messages=HELLO)
@@ -87,6 +178,10 @@ def test_the_client_raises_its_own_exceptions(client: openai.OpenAI, backend: Fa
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="base", messages=HELLO, stream=True)
     assert caught.value.code == "context_length_exceeded"
+    backend.error = Refused(Failure(429, "Full", "rate_limit_error", headers={"retry-after": "3"}))
+    with pytest.raises(openai.RateLimitError) as limited:
+        client.completions.create(model="base", prompt="hi", stream=True)
+    assert limited.value.response.headers["retry-after"] == "3"
     backend.error = EngineUnavailable("The engine is starting", retry_after_seconds=1.2)
     with pytest.raises(openai.InternalServerError) as unavailable:
         client.chat.completions.create(model="base", messages=HELLO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from dittod_service.server import Server
 
 from .conftest import BEARER, Ask
 from .fakes import FakeBackend
+from .servers import connect, head, read_all
 
 CANARY = "Zaunkönigs-Geheimnis-4711"
 SECRET = [{"role": "user", "content": CANARY}]
@@ -87,6 +89,30 @@ def test_a_client_that_leaves_leaves_no_trace(
     gc.collect()
     assert CANARY not in everything_in(caplog)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_is_refused_is_neither_quoted_nor_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    canary = CANARY.encode("ascii", "ignore").decode()
+    body = json.dumps(CHAT).encode() + canary.encode()
+    sent = [
+        head("/v1/nothing?x=" + canary, "GET", Connection="close"),
+        head("/" + canary, "GET", Connection="close"),
+        head("/v1/models", "GET", Authorization=canary, X_Api_Key=canary, Connection="close"),
+        head("/v1/models", "GET", Host=canary, Connection="close"),
+        head("/v1/models", "GET", Origin=canary, X_Other=canary, Connection="close"),
+        head(Content_Type="text/plain", Content_Length=len(body), Connection="close") + body,
+        head(Content_Length=10**10, Connection="close") + body,
+        head(Transfer_Encoding="chunked") + body + b"\r\n",
+        head(Content_Length=len(body), Connection="close") + body,
+        canary.encode() + b"\r\n\r\n",
+    ]
+    for each in sent:
+        with connect(server) as client:
+            client.sendall(each)
+            answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 4"), each
+        assert b"Geheimnis" not in answer  # not the number, which might be a port's or a part of an id
+    assert "Geheimnis" not in everything_in(caplog)
 
 
 def test_a_known_trouble_is_logged_with_its_title(

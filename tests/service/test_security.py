@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 
 from dittod.errors import SettingsError
 from dittod_service.app import create_app
+from dittod_service.body import has_body
 from dittod_service.security import bearer, host_name
 
 from .conftest import BEARER, TOKEN, Ask
@@ -26,9 +30,8 @@ ROUTES = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/completions"),
     ("GET", "/v1/nothing"),
-    ("GET", "/"),
     ("GET", "/health/"),
-    ("GET", "//health"),
+    ("GET", "/health/../v1/models"),
 ]
 
 
@@ -48,9 +51,34 @@ def test_without_the_right_token_nothing_is_answered(
     assert backend.asked == []
 
 
-def test_the_token_is_taken_from_no_other_header(ask: Ask) -> None:
-    for name in ("api-key", "x-api-key", "cookie"):
-        assert ask("GET", "/v1/models", headers={"authorization": "", name: TOKEN}).status_code == 401
+def test_the_token_is_taken_from_two_headers_and_no_other(ask: Ask) -> None:
+    for name, status in (("x-api-key", 200), ("X-API-Key", 200), ("api-key", 401), ("cookie", 401)):
+        assert ask("GET", "/v1/models", headers={"authorization": "", name: TOKEN}).status_code == status
+    for given in (TOKEN[:-1], f"Bearer {TOKEN}", "\xe9"):
+        headers = {"authorization": "", "x-api-key": given.encode("latin-1")}
+        assert ask("GET", "/v1/models", headers=headers).status_code == 401
+
+
+def test_one_right_token_of_two_is_enough(ask: Ask) -> None:
+    """A client that must be given some key sends that one too."""
+    for headers in ({"x-api-key": "none"}, {"authorization": "Bearer none", "x-api-key": TOKEN}):
+        assert ask("GET", "/v1/models", headers=headers).status_code == 200
+
+
+def test_without_a_token_to_know_everybody_is_let_in_who_passes_the_other_checks(backend: FakeBackend) -> None:
+    app = create_app(backend, None)
+    given: list[dict[str, str]] = [{"authorization": ""}, {"authorization": "Bearer whatever"}, {"x-api-key": "x"}]
+    assert statuses(app, *given) == [200, 200, 200]
+    refused = [{"host": "evil.example"}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
+    assert statuses(app, *refused) == [403, 403, 403]
+
+
+def test_where_a_client_looks_for_a_server_it_finds_one(ask: Ask) -> None:
+    for method in ("GET", "HEAD"):
+        for path in ("/", "/health"):
+            response = ask(method, path, headers={"authorization": ""})
+            assert (response.status_code, TOKEN in response.text) == (200, False)
+    assert ask("GET", "/").text.startswith("dittod is running")
 
 
 def test_the_scheme_may_be_written_in_any_case(ask: Ask) -> None:
@@ -64,13 +92,30 @@ def test_an_empty_token_is_no_token(backend: FakeBackend) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:3488", "127.0.0.1.evil.example", "localhost.", "[::2]", "", "a b", "@", ":80"],
+    [
+        *("evil.example", "evil.example:3488", "127.0.0.1.evil.example", "[::2]", "", "a b", "@", ":80", "[::1"),
+        *("localhost.", "localhost:x", "localhost:99999", "localhost:1:2", "me@localhost", "localhost@evil.example"),
+        *("http://localhost", "localhost/", "localhost,evil.example", "127.1", "2130706433", "::1", "0.0.0.0", "\xe9"),
+    ],
 )
 def test_a_foreign_host_is_refused_even_with_the_token(ask: Ask, backend: FakeBackend, host: str) -> None:
     for path in ("/v1/models", "/health"):
-        response = ask("GET", path, headers={"host": host})
+        response = ask("GET", path, headers={"host": host.encode("latin-1")})
         assert (response.status_code, error_of(response)["code"]) == (403, "host_not_allowed")
     assert backend.asked == []
+
+
+def test_of_several_hosts_none_is_believed(app: Starlette) -> None:
+    assert asyncio.run(status_of(app, [(b"host", b"localhost"), (b"host", b"evil.example")])) == 403
+    assert asyncio.run(status_of(app, [(b"host", b"localhost"), (b"host", b"localhost")])) == 403
+    assert asyncio.run(status_of(app, [])) == 403
+    assert asyncio.run(status_of(app, [(b"host", b"localhost")])) == 200
+
+
+def test_a_request_meant_for_a_proxy_is_refused(app: Starlette) -> None:
+    """Its host stands in the target, and Host may say another."""
+    for target in ("http://evil.example/health", "evil.example:80", "*"):
+        assert asyncio.run(status_of(app, [(b"host", b"localhost")], target)) == 400
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:3488", "[::1]:3488", "[::1]"])
@@ -86,6 +131,38 @@ def test_names_that_the_user_allows_are_taken(backend: FakeBackend) -> None:
         403,
     ]
     assert statuses(app, {"origin": "app://obsidian.md"}, {"origin": "app://other"}) == [200, 403]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+def test_a_body_that_does_not_say_it_is_json_is_refused_with_what_to_send(
+    ask: Ask, backend: FakeBackend, kind: str
+) -> None:
+    """Browsers send these, and an empty type, for any page without asking."""
+    for given in (kind, "", "application/json, text/plain", "application/jsonp"):
+        response = ask("POST", "/v1/chat/completions", content=json.dumps(CHAT), headers={"content-type": given})
+        assert (response.status_code, error_of(response)["code"]) == (415, "unsupported_media_type")
+        assert "Content-Type: application/json" in error_of(response)["message"]
+    assert backend.asked == []
+
+
+def test_the_type_of_a_body_may_have_parameters_and_any_case(ask: Ask) -> None:
+    for kind in ("application/json; charset=utf-8", "Application/JSON ;charset=x"):
+        response = ask("POST", "/v1/chat/completions", content=json.dumps(CHAT), headers={"content-type": kind})
+        assert response.status_code == 200
+
+
+def test_a_post_without_a_body_needs_no_type(app: Starlette) -> None:
+    assert not has_body(Headers({"content-length": "0"})) and not has_body(Headers({}))
+    assert has_body(Headers({"content-length": "10"})) and has_body(Headers({"transfer-encoding": "chunked"}))
+
+
+def test_every_answer_has_a_name_of_its_own(ask: Ask) -> None:
+    paths = ("/health", "/v1/models", "/v1/nothing", "/v1/models/none")
+    ids = [ask("GET", path, headers={"x-request-id": "mine"}).headers["x-request-id"] for path in paths]
+    ids += [ask("GET", "/", headers={"host": "evil.example"}).headers["x-request-id"]]
+    ids += [ask("POST", "/v1/chat/completions", json=CHAT | {"stream": True}).headers["x-request-id"]]
+    assert len(set(ids)) == 6
+    assert all(re.fullmatch("req_[0-9a-f]{32}", each) for each in ids)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +227,21 @@ def test_a_websocket_is_closed_at_once(app: Starlette) -> None:
 def test_host_headers_and_bearers_are_read_strictly() -> None:
     assert [host_name(host) for host in ("a:1", "[::1]:2", "a:b", "a:1:2", "[::1", "")] == ["a", "[::1]", *[None] * 4]
     assert [bearer(text) for text in ("Bearer a", "bearer  a ", "Bearer", "a", "")] == ["a", "a", None, None, None]
+
+
+async def status_of(app: Starlette, headers: list[tuple[bytes, bytes]], path: str = "/health") -> int:
+    """Of a request that httpx would not send."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    await app(scope | {"scheme": "http", "root_path": "", "headers": headers}, receive, send)
+    return int(sent[0]["status"])
 
 
 def statuses(app: Starlette, *headers: dict[str, str]) -> list[int]:

@@ -10,7 +10,8 @@ from openai import BaseModel
 from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk
 
-OURS = {"root", "parent", "max_model_len"}  # fields that OpenAI's types do not have, and that vLLM's have
+# fields that OpenAI's types do not have, and that vLLM's have
+OURS = {"root", "parent", "max_model_len", "reasoning_content"}
 
 
 def events(response: httpx.Response) -> list[str]:
@@ -49,12 +50,29 @@ def valid_chat_chunk(chunk: dict[str, Any]) -> None:
         assert choice.keys() == {"index", "delta", "logprobs", "finish_reason"}
 
 
+def valid_completion(value: dict[str, Any]) -> None:
+    """OpenAI sends null for the log-prob of a prompt's first token, which its package's type does not allow."""
+    valid(Completion, value | {"choices": [_without_nulls(choice) for choice in value["choices"]]})
+
+
 def valid_completion_chunk(chunk: dict[str, Any]) -> None:
-    """OpenAI sends a null `finish_reason` until the end, which its package's type does not allow."""
+    """OpenAI sends a null `finish_reason` until the end, which its package's type does not allow either."""
     for choice in chunk["choices"]:
         assert choice.keys() == {"index", "text", "logprobs", "finish_reason"}
     ended = [choice | {"finish_reason": choice["finish_reason"] or "stop"} for choice in chunk["choices"]]
-    valid(Completion, chunk | {"choices": ended})
+    valid_completion(chunk | {"choices": ended})
+
+
+def _without_nulls(choice: dict[str, Any]) -> dict[str, Any]:
+    logprobs = choice["logprobs"]
+    if logprobs is None or logprobs["token_logprobs"][0] is not None:
+        return choice
+    assert logprobs["top_logprobs"][0] is None
+    first = {
+        name: [{} if name == "top_logprobs" else 0.0, *logprobs[name][1:]]
+        for name in ("token_logprobs", "top_logprobs")
+    }
+    return choice | {"logprobs": logprobs | first}
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:

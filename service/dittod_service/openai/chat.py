@@ -1,89 +1,120 @@
-"""`/v1/chat/completions`: what a request means to the engine, and its answer as a response or as chunks.
+"""`/v1/chat/completions`: what a request means to the engine.
 
-Pure. It does not know who answers, and does no chat template: turns go to the engine as turns.
+Pure. It does not know who answers, and does no chat template: turns and tools go to the engine as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dittod.engine.protocol import AdapterRef, Delta, Done, Finished, Generate, TokenLogprob
-from dittod.types import Message, Role
-from dittod_service.openai.answer import Choice, Event, Head, finite, gather, usage
-from dittod_service.openai.errors import JsonObject
-from dittod_service.openai.request import TextRequest, Tokens, Wire, missing, refusal, sampling, unsupported
+from dittod.engine.protocol import AdapterRef, Generate
+from dittod.serving import ServedModel
+from dittod_service.openai.answer import Event, Head
+from dittod_service.openai.chat_answer import ChatChunks, to_response
+from dittod_service.openai.errors import Failure, JsonObject
+from dittod_service.openai.fields import (
+    FunctionCall,
+    Functions,
+    Modalities,
+    Nothing,
+    ResponseFormat,
+    ToolChoice,
+    Tools,
+)
+from dittod_service.openai.formats import schema_of_format
+from dittod_service.openai.messages import Turns, to_messages
+from dittod_service.openai.request import TextRequest, Tokens, refusal, sampling, unsupported
+from dittod_service.openai.tools import ToolUse, chosen, functions, older_functions
 
-ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-
-
-class Turn(Wire):
-    """One message of a client."""
-
-    role: str
-    content: object = None  # a string, or a list of parts
-    tool_calls: list[object] | None = None
+REFUSED = {  # what OpenAI's servers do with them is not done here, and an answer without it would mislead
+    "audio": "Spoken answers are",
+    "moderation": "Moderation is",
+    "web_search_options": "Searching the web is",
+}
 
 
 class ChatRequest(TextRequest):
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    messages: Turns
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: list[object] | None = None
-    tool_choice: object = None
-    functions: list[object] | None = None
-    response_format: object = None
-    modalities: list[object] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice = None
+    parallel_tool_calls: bool | None = None
+    functions: Functions | None = None  # OpenAI's older form of tools
+    function_call: FunctionCall = None
+    response_format: ResponseFormat = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    modalities: Modalities | None = None
+    audio: Nothing = None
+    moderation: Nothing = None
+    web_search_options: Nothing = None
+
+
+class ChatExchange:
+    """See `dittod_service.generation.Exchange`."""
+
+    def __init__(self, request: ChatRequest, served: ServedModel, id: str) -> None:
+        self.generates: Sequence[Generate] = from_request(request, served.adapter, id)
+        self.streamed = request.streamed
+        self._older = bool(request.functions)
+        self._head = Head.of(request, served, id, request.choices)
+        self._chunks = ChatChunks(self._head, older_functions=self._older)
+
+    def whole(self, events: Sequence[Event]) -> JsonObject:
+        return to_response(self._head, events, older_functions=self._older)
+
+    def opening(self) -> list[JsonObject]:
+        return self._chunks.opening()
+
+    def tell(self, event: Event) -> list[JsonObject]:
+        return self._chunks.tell(event)
+
+    def fail(self, failure: Failure) -> list[JsonObject]:
+        return [failure.body()]
 
 
 def from_request(request: ChatRequest, adapter: AdapterRef | None, id: str) -> list[Generate]:
     """What the engine is to do. One Generate: a chat has one prompt."""
     _refuse_unsupported(request)
-    messages = tuple(_message(turn, number) for number, turn in enumerate(request.messages))
-    drawn = sampling(request, max_tokens=_max_tokens(request), logprobs=_logprobs(request))
-    return [Generate(id=id, adapter=adapter, sampling=drawn, messages=messages, n=request.choices)]
-
-
-def to_response(head: Head, events: Sequence[Event]) -> JsonObject:
-    """The whole answer as one object."""
-    choices, done = gather(events)
-    shown = [_choice(choice) for choice in choices]
-    return {**head.fields("chat.completion"), "choices": shown, "usage": usage(done)}
-
-
-def opening(head: Head) -> list[JsonObject]:
-    """The first chunks of a stream: who speaks."""
-    role: JsonObject = {"role": "assistant", "content": "", "refusal": None}
-    return [_chunk(head, index, role) for index in range(head.choices)]
-
-
-def to_chunks(head: Head, event: Event, offset: int) -> list[JsonObject]:
-    """An event as chunks of the stream."""
-    match event:
-        case Delta():
-            return [_chunk(head, event.index, {"content": event.text}, logprobs=_logprob_list(event.logprobs))]
-        case Finished():
-            return [_chunk(head, event.index, {}, finish_reason=event.finish_reason)]
-        case Done():
-            last = {**head.fields("chat.completion.chunk"), "choices": [], "usage": usage(event)}
-            return [last] if head.with_usage else []
+    use = _tool_use(request)
+    generate = Generate(
+        id=id,
+        adapter=adapter,
+        sampling=sampling(request, max_tokens=_max_tokens(request), logprobs=_logprobs(request)),
+        messages=to_messages(request.messages),
+        tools=use.tools,
+        tool_choice=use.choice,
+        tool_name=use.name,
+        parallel_tool_calls=request.parallel_tool_calls is not False and not request.functions,
+        json_schema=schema_of_format(request.response_format, "response_format"),
+        reasoning_effort=request.reasoning_effort,
+        n=request.choices,
+    )
+    return [generate]
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
-    if request.tools and request.tool_choice != "none":
-        raise unsupported("tools", "Tools are")
-    if request.tool_choice not in (None, "none", "auto"):
-        raise unsupported("tool_choice", "Tools are")
-    if request.functions:
-        raise unsupported("functions", "Functions are")
+    for param, what in REFUSED.items():
+        if getattr(request, param) is not None:
+            raise unsupported(param, what)
     if request.modalities and request.modalities != ["text"]:
         raise unsupported("modalities", "Output other than text is")
-    form = request.response_format
-    if form is not None and not (isinstance(form, dict) and form.get("type") == "text"):
-        raise unsupported("response_format", "Formats other than text are")
+
+
+def _tool_use(request: ChatRequest) -> ToolUse:
+    if request.functions:
+        if request.tools:
+            raise refusal("functions", "The parameter is not allowed with 'tools'")
+        return older_functions(request.functions, request.function_call)
+    if request.tool_choice is not None and request.tools is None:
+        raise refusal("tool_choice", "The parameter is only allowed with 'tools'")
+    if request.function_call is not None:
+        raise refusal("function_call", "The parameter is only allowed with 'functions'")
+    return chosen(request.tool_choice, functions(request.tools))
 
 
 def _max_tokens(request: ChatRequest) -> int | None:
@@ -99,78 +130,3 @@ def _logprobs(request: ChatRequest) -> int | None:
     if request.top_logprobs is not None:
         raise refusal("top_logprobs", "The parameter is only allowed with 'logprobs': true")
     return None
-
-
-def _message(turn: Turn, number: int) -> Message:
-    at = f"messages[{number}]"
-    if turn.role in ("tool", "function"):
-        raise unsupported(f"{at}.role", f"Messages of role '{turn.role}' are")
-    if turn.role not in ROLES:
-        raise refusal(f"{at}.role", f"Supported values are: {', '.join(ROLES)}")
-    if turn.tool_calls:
-        raise unsupported(f"{at}.tool_calls", "Tools are")
-    if turn.content is None and turn.role != "assistant":
-        raise missing(f"{at}.content")
-    return Message(ROLES[turn.role], _text(turn.content, f"{at}.content"))
-
-
-def _text(content: object, at: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise refusal(at, "Expected a string or a list of text parts", "invalid_type")
-    return "".join(_part(part, f"{at}[{number}]") for number, part in enumerate(content))
-
-
-def _part(part: object, at: str) -> str:
-    if not isinstance(part, dict):
-        raise refusal(at, "Expected an object with 'type' and 'text'", "invalid_type")
-    kind = part.get("type")
-    if kind in ("image_url", "input_audio", "file"):
-        raise unsupported(at, f"Parts of type '{kind}' are")
-    if kind != "text":
-        raise refusal(f"{at}.type", "Supported values are: text")
-    if not isinstance(part.get("text"), str):
-        raise refusal(f"{at}.text", "Expected a string", "invalid_type")
-    return str(part["text"])
-
-
-def _choice(choice: Choice) -> JsonObject:
-    return {
-        "index": choice.index,
-        "message": {"role": "assistant", "content": choice.text, "refusal": None},
-        "logprobs": _logprob_list(choice.logprobs),
-        "finish_reason": choice.finish_reason,
-    }
-
-
-def _chunk(
-    head: Head,
-    index: int,
-    delta: JsonObject,
-    *,
-    logprobs: JsonObject | None = None,
-    finish_reason: str | None = None,
-) -> JsonObject:
-    choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-    chunk = {**head.fields("chat.completion.chunk"), "choices": [choice]}
-    return {**chunk, "usage": None} if head.with_usage else chunk
-
-
-def _logprob_list(entries: Sequence[TokenLogprob]) -> JsonObject | None:
-    if not entries:
-        return None
-    return {"content": [_logprob(entry) for entry in entries], "refusal": None}
-
-
-def _logprob(entry: TokenLogprob) -> JsonObject:
-    top = [_token(token, logprob) for token, logprob in entry.alternatives]
-    return {**_token(entry.token, entry.logprob), "top_logprobs": top}
-
-
-def _token(token: str, logprob: float) -> JsonObject:
-    """A token with U+FFFD is a part of a character: its bytes are not known here, and may be null."""
-    exact = None if "\ufffd" in token else list(token.encode())
-    return {"token": token, "logprob": finite(logprob), "bytes": exact}

@@ -1,4 +1,4 @@
-"""`/v1/completions`: what a request means to the engine, and its answer as a response or as chunks.
+"""`/v1/completions`: what a request means to the engine.
 
 Pure. It does not know who answers. Prompts are continued as they stand; several prompts become several
 Generates, and the choices of prompt i are numbered from i times n.
@@ -8,63 +8,103 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from dittod.engine.protocol import AdapterRef, Delta, Done, Finished, Generate, TokenLogprob
-from dittod_service.openai.answer import Choice, Event, Head, finite, gather, usage
-from dittod_service.openai.errors import JsonObject
-from dittod_service.openai.request import TextRequest, missing, refusal, sampling, unsupported
+from dittod.engine.protocol import AdapterRef, Generate
+from dittod.serving import ServedModel
+from dittod_service.openai.answer import Event, Head
+from dittod_service.openai.completion_answer import CompletionChunks, to_response
+from dittod_service.openai.errors import Failure, JsonObject
+from dittod_service.openai.request import MAX_CHOICES, TextRequest, missing, refusal, sampling
 
 MAX_PROMPTS = 128
+MAX_ANSWERS = 256  # to all prompts of a request together
+MAX_PROMPT_TOKENS = 2**20  # of one prompt: beyond every context, and still counted in a moment
 MAX_TOKEN_ID = 2**31 - 1
+
+_TOKEN_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}, "minItems": 1}
+_STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_PROMPTS}
+_LISTS_OF_IDS = {"type": "array", "items": _TOKEN_IDS, "minItems": 1, "maxItems": MAX_PROMPTS}
+Prompt = Annotated[object, WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS, _TOKEN_IDS, _LISTS_OF_IDS]})]
 
 
 class CompletionRequest(TextRequest):
-    prompt: object = None  # a string, strings, token ids, or lists of token ids
-    best_of: int | None = None
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    prompt: Prompt
+    max_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None  # 0: only the echo
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     suffix: str | None = None
 
 
+class CompletionExchange:
+    """See `dittod_service.generation.Exchange`."""
+
+    def __init__(self, request: CompletionRequest, served: ServedModel, id: str) -> None:
+        self.generates: Sequence[Generate] = from_request(request, served.adapter, id)
+        self.streamed = request.streamed
+        self._head = Head.of(request, served, id, len(self.generates) * request.choices)
+        self._chunks = CompletionChunks(self._head)
+
+    def whole(self, events: Sequence[Event]) -> JsonObject:
+        return to_response(self._head, events, prompts=len(self.generates))
+
+    def opening(self) -> list[JsonObject]:
+        """Plain text has nothing to say before its text."""
+        return []
+
+    def tell(self, event: Event) -> list[JsonObject]:
+        return self._chunks.tell(event)
+
+    def fail(self, failure: Failure) -> list[JsonObject]:
+        return [failure.body()]
+
+
 def from_request(request: CompletionRequest, adapter: AdapterRef | None, id: str) -> list[Generate]:
     """What the engine is to do: one Generate per prompt."""
+    drawn = sampling(request, max_tokens=_max_tokens(request), logprobs=request.logprobs)
+    blank = Generate(
+        id=id,
+        adapter=adapter,
+        sampling=drawn,
+        n=_drawn_choices(request),
+        suffix=_suffix(request),
+        echo=bool(request.echo),
+    )
+    generates = [replace(each, id=f"{id}-{number}") for number, each in enumerate(_prompts(request.prompt, blank))]
+    if len(generates) * blank.n > MAX_ANSWERS:
+        raise refusal(
+            "n", f"{len(generates)} prompts and {blank.n} answers to each are more than {MAX_ANSWERS} answers"
+        )
+    return generates
+
+
+def _max_tokens(request: CompletionRequest) -> int | None:
+    if request.max_tokens == 0 and not request.echo:
+        raise refusal("max_tokens", "0 is only allowed with 'echo': true")
+    return request.max_tokens
+
+
+def _drawn_choices(request: CompletionRequest) -> int:
+    """How many answers are made to one prompt; the best `n` of them are told."""
+    best_of = request.best_of or request.choices
+    if best_of < request.choices:
+        raise refusal("best_of", f"It must not be less than 'n', which is {request.choices}")
+    if best_of > request.choices and request.streamed:
+        raise refusal("best_of", "The best are known at the end only, which is not allowed with 'stream': true")
+    return best_of
+
+
+def _suffix(request: CompletionRequest) -> str | None:
+    if not request.suffix:
+        return None
+    if not isinstance(request.prompt, str):
+        raise refusal("suffix", "The parameter is only allowed with one string as 'prompt'")
     if request.echo:
-        raise unsupported("echo", "Repeating the prompt is")
-    if request.suffix:
-        raise unsupported("suffix", "Filling in before a suffix is")
-    if request.best_of not in (None, request.choices):
-        raise refusal("best_of", "Choosing among more answers is not supported: it must equal 'n'")
-    drawn = sampling(request, max_tokens=request.max_tokens, logprobs=request.logprobs)
-    blank = Generate(id=id, adapter=adapter, sampling=drawn, n=request.choices)
-    return [replace(each, id=f"{id}-{number}") for number, each in enumerate(_prompts(request.prompt, blank))]
-
-
-def to_response(head: Head, events: Sequence[Event]) -> JsonObject:
-    """The whole answer as one object."""
-    choices, done = gather(events)
-    shown = [_choice(choice) for choice in choices]
-    return {**head.fields("text_completion"), "choices": shown, "usage": usage(done)}
-
-
-def opening(head: Head) -> list[JsonObject]:
-    """A stream of plain text has nothing to say before its text."""
-    return []
-
-
-def to_chunks(head: Head, event: Event, offset: int) -> list[JsonObject]:
-    """An event as chunks of the stream; `offset` is where in the choice's text its first token stands."""
-    match event:
-        case Delta():
-            return [_chunk(head, event.index, event.text, logprobs=_logprobs(event.logprobs, offset))]
-        case Finished():
-            return [_chunk(head, event.index, "", finish_reason=event.finish_reason)]
-        case Done():
-            last = {**head.fields("text_completion"), "choices": [], "usage": usage(event)}
-            return [last] if head.with_usage else []
+        raise refusal("suffix", "The parameter is not allowed with 'echo': true")
+    return request.suffix
 
 
 def _prompts(prompt: object, blank: Generate) -> Iterator[Generate]:
@@ -97,6 +137,8 @@ def _one_of_several(prompt: object, blank: Generate, at: str) -> Generate:
 def _token_ids(values: list[object], at: str) -> tuple[int, ...]:
     if not values:
         raise refusal(at, "It is empty")
+    if len(values) > MAX_PROMPT_TOKENS:
+        raise refusal(at, f"Expected at most {MAX_PROMPT_TOKENS} token ids, got {len(values)}")
     ids = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     if len(ids) != len(values):
         raise _bad_prompt(at)
@@ -107,39 +149,3 @@ def _token_ids(values: list[object], at: str) -> tuple[int, ...]:
 
 def _bad_prompt(at: str) -> Exception:
     return refusal(at, "Expected a string, a list of strings, token ids, or a list of those", "invalid_type")
-
-
-def _choice(choice: Choice) -> JsonObject:
-    return {
-        "text": choice.text,
-        "index": choice.index,
-        "logprobs": _logprobs(choice.logprobs, 0),
-        "finish_reason": choice.finish_reason,
-    }
-
-
-def _chunk(
-    head: Head, index: int, text: str, *, logprobs: JsonObject | None = None, finish_reason: str | None = None
-) -> JsonObject:
-    choice = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
-    chunk = {**head.fields("text_completion"), "choices": [choice]}
-    return {**chunk, "usage": None} if head.with_usage else chunk
-
-
-def _logprobs(entries: Sequence[TokenLogprob], offset: int) -> JsonObject | None:
-    """`text_offset` counts characters from the start of the choice's own text, as vLLM and SGLang do."""
-    if not entries:
-        return None
-    ends = accumulate((len(entry.token) for entry in entries), initial=offset)
-    return {
-        "tokens": [entry.token for entry in entries],
-        "token_logprobs": [finite(entry.logprob) for entry in entries],
-        "top_logprobs": [_top(entry) for entry in entries],
-        "text_offset": list(ends)[:-1],
-    }
-
-
-def _top(entry: TokenLogprob) -> dict[str, float]:
-    """The alternatives, and always the token that was drawn."""
-    alternatives = {token: finite(logprob) for token, logprob in entry.alternatives}
-    return {**alternatives, entry.token: finite(entry.logprob)}

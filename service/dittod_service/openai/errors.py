@@ -10,12 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
+from typing_extensions import TypedDict
 
 from dittod.errors import DittodError, EngineUnavailable, NotFound, RequestError
 
-JsonObject = dict[str, object]
+JsonObject = Mapping[str, object]
 
 NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients repeat every 5xx otherwise
+
+
+class ErrorObject(TypedDict):
+    """What went wrong; `param` is the path of the parameter to blame."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(TypedDict):
+    """OpenAI's error object."""
+
+    error: ErrorObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +45,14 @@ class Failure:
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def body(self) -> JsonObject:
-        """OpenAI's error object."""
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": error}
+    def body(self) -> ErrorBody:
+        """The error as an answer."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+SHUTTING_DOWN = Failure(
+    503, "The server is shutting down", "server_error", code="shutting_down", headers={"retry-after": "5"}
+)
 
 
 class Refused(Exception):
@@ -75,13 +95,13 @@ def from_status(status: int, headers: Mapping[str, str] | None) -> Failure:
 
 def from_validation(error: ValidationError) -> RequestError:
     """The first thing that is wrong with a body, named by its path: 'messages[0].role'."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return RequestError("The body of the request is not valid JSON")
     param = path(first["loc"])
     if param is None:
         return RequestError("The body of the request must be a JSON object")
-    if first["type"] == "missing":
+    if first["type"] == "missing" or first["input"] is None:  # null is absent
         return RequestError(f"Missing required parameter: '{param}'", param=param, code="missing_required_parameter")
     code = "invalid_type" if first["type"].endswith("_type") else "invalid_value"
     return RequestError(f"Invalid '{param}': {first['msg']}", param=param, code=code)

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from dittod.serving import ServedModel
-from dittod_service.openai.errors import JsonObject
 
 
-def to_list(models: Iterable[ServedModel]) -> JsonObject:
+class ModelObject(TypedDict):
+    """One model. The last three are vLLM's."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    root: str  # the base model's name
+    parent: str | None  # 'base' for adapters
+    max_model_len: int | None  # null until the base model has been loaded once
+
+
+class ModelList(TypedDict):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+def to_list(models: Iterable[ServedModel]) -> ModelList:
     """All models."""
     return {"object": "list", "data": [to_model(model) for model in models]}
 
 
-def to_model(model: ServedModel) -> JsonObject:
-    """One model; `root`, `parent` and `max_model_len` as vLLM names them."""
+def to_model(model: ServedModel) -> ModelObject:
+    """One model."""
     return {
         "id": model.name,
         "object": "model",

@@ -6,9 +6,10 @@ RequestError that names its parameter. It knows nothing of models beyond their n
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from dittod.engine.protocol import Sampling
 from dittod.errors import RequestError
@@ -16,12 +17,36 @@ from dittod_service.openai.errors import from_validation
 
 MAX_CHOICES = 16  # answers to one prompt: a larger `n` is a way to keep the machine busy (CVE-2026-34756)
 MAX_STOPS = 4
+MAX_STOP_CHARACTERS = 1024  # of each
 MAX_BIASES = 1024
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
-R = TypeVar("R", bound="TextRequest")
+_STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_CHARACTERS}
+_BIAS = {"type": "number", "minimum": -100, "maximum": 100}
+Stop = Annotated[
+    object,
+    WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}, {"type": "null"}]}),
+]
+Biases = Annotated[
+    object,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "propertyNames": {"pattern": "^[0-9]{1,9}$"},
+                    "additionalProperties": _BIAS,
+                    "maxProperties": MAX_BIASES,
+                },
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+
+R = TypeVar("R", bound="ModelRequest")
 
 
 class Wire(BaseModel):
@@ -34,10 +59,18 @@ class StreamOptions(Wire):
     include_usage: bool | None = None
 
 
-class TextRequest(Wire):
+ModelName = Annotated[str, Field(max_length=256)]
+
+
+class ModelRequest(Wire):
+    """What every request says: which model shall answer it."""
+
+    model: ModelName
+
+
+class TextRequest(ModelRequest):
     """What chat and plain completions share. `object` stands for fields that a function below reads."""
 
-    model: str
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -48,9 +81,9 @@ class TextRequest(Wire):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    logit_bias: object = None  # {token id: bias}
+    logit_bias: Biases = None  # {token id: bias}
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: object = None  # a string, or up to four
+    stop: Stop = None  # a string, or up to four
     max_tokens: Tokens | None = None
 
     @property
@@ -65,16 +98,31 @@ class TextRequest(Wire):
     def with_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @model_validator(mode="after")
+    def _options_of_a_stream(self) -> Self:
+        if self.stream_options is not None and not self.streamed:
+            raise refusal("stream_options", "The parameter is only allowed with 'stream': true")
+        return self
+
+
+def at_most(most: int) -> BeforeValidator:
+    """Counts a list before anything in it is looked at: pydantic's `max_length` counts when all of it has been."""
+
+    def counted(value: object) -> object:
+        if isinstance(value, list) and len(value) > most:
+            message = "Expected at most {most} items, got {got}"
+            raise PydanticCustomError("too_long", message, {"most": most, "got": len(value)})
+        return value
+
+    return BeforeValidator(counted)
+
 
 def parse(kind: type[R], body: bytes) -> R:
     """The request in a body. Raises RequestError with the path of what is wrong."""
     try:
-        request = kind.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         raise from_validation(error) from None  # the cause quotes the request
-    if request.stream_options is not None and not request.streamed:
-        raise refusal("stream_options", "The parameter is only allowed with 'stream': true")
-    return request
 
 
 def sampling(request: TextRequest, *, max_tokens: int | None, logprobs: int | None) -> Sampling:
@@ -91,7 +139,7 @@ def sampling(request: TextRequest, *, max_tokens: int | None, logprobs: int | No
         logit_bias=_biases(request.logit_bias),
         seed=request.seed,
         max_tokens=max_tokens,
-        stop=_stops(request.stop),
+        stop=stops_of(request.stop),
         logprobs=logprobs,
     )
 
@@ -111,22 +159,24 @@ def missing(param: str) -> RequestError:
     return RequestError(f"Missing required parameter: '{param}'", param=param, code="missing_required_parameter")
 
 
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
-def _stops(value: object) -> tuple[str, ...]:
-    """An empty list asks for nothing: several chat clients send it always."""
+def stops_of(value: object, at: str = "stop", most: int = MAX_STOPS) -> tuple[str, ...]:
+    """Texts that end an answer. An empty list asks for nothing: several chat clients send it always."""
     stops = [value] if isinstance(value, str) else value
     if stops is None:
         return ()
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
-        raise refusal("stop", "Expected a string or a list of strings", "invalid_type")
-    if len(stops) > MAX_STOPS:
-        raise refusal("stop", f"Expected at most {MAX_STOPS} strings, got {len(stops)}")
+        raise refusal(at, "Expected a string or a list of strings", "invalid_type")
+    if len(stops) > most:
+        raise refusal(at, f"Expected at most {most} strings, got {len(stops)}")
     if "" in stops:
-        raise refusal("stop", "An empty string would end every answer at once")
+        raise refusal(at, "An empty string would end every answer at once")
+    if any(len(stop) > MAX_STOP_CHARACTERS for stop in stops):
+        raise refusal(at, f"Expected strings of at most {MAX_STOP_CHARACTERS} characters")
     return tuple(stops)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _biases(value: object) -> dict[int, float]:

@@ -1,0 +1,112 @@
+"""Texts being turned into vectors, in the engine: from an Embed to its Embedded, one piece of a text at a time.
+
+Knows the model; knows nothing of the pipe, of HTTP or of learning.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST
+from dittod.engine.protocol import Embed, Embedded
+from dittod.errors import RequestError
+from dittod.model.chat import encode_text
+from dittod.model.embed import embed
+from dittod.model.load import BaseModel
+from dittod.model.lora import LoraAdapters
+
+TOGETHER_TOKENS = 1024  # of texts that are read side by side
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """One request: the vectors so far, and the text that is being read."""
+
+    command: Embed
+    texts: list[list[int]]
+    vectors: list[str] = field(default_factory=list[str])
+    reading: Generator[None, None, Tensor] | None = None
+
+
+class Embeddings:
+    """Everything that is being turned into vectors now, in the order in which it came."""
+
+    def __init__(self, base: BaseModel, adapters: LoraAdapters) -> None:
+        self._base = base
+        self._adapters = adapters
+        self._pending: dict[str, _Pending] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        return bool(self._pending)
+
+    def start(self, command: Embed) -> None:
+        """Queue a request. Raises RequestError where a text does not fit the model."""
+        texts = [self._token_ids(each, f"input[{number}]") for number, each in enumerate(command.inputs)]
+        self._pending[command.id] = _Pending(command, texts)
+
+    def cancel(self, request_id: str) -> None:
+        """Drop a request; one that has ended already is not missed."""
+        self._pending.pop(request_id, None)
+
+    def drop_all(self) -> list[str]:
+        """Cancel everything; returns the requests that were open."""
+        open_ids = list(self._pending)
+        self._pending.clear()
+        return open_ids
+
+    def step(self) -> list[Embedded]:
+        """Read one piece of the oldest request's texts."""
+        pending = next(iter(self._pending.values()))
+        if pending.reading is None:
+            together = _together(pending.texts[len(pending.vectors) :])
+            pending.reading = embed(self._base, self._adapters, together)
+        try:
+            next(pending.reading)
+        except StopIteration as end:
+            pending.vectors += map(_encoded, end.value)
+            pending.reading = None
+        if len(pending.vectors) < len(pending.texts):
+            return []
+        del self._pending[pending.command.id]
+        return [Embedded(pending.command.id, tuple(pending.vectors), sum(map(len, pending.texts)))]
+
+    def _token_ids(self, given: str | Sequence[int], at: str) -> list[int]:
+        context = self._base.context_tokens
+        if isinstance(given, str) and len(given) > CHARACTERS_PER_TOKEN_MOST * context:
+            raise _too_long(at, f"{len(given)} characters", context)
+        ids = encode_text(self._base, given) if isinstance(given, str) else list(given)
+        vocabulary = self._base.model.config.get_text_config().vocab_size
+        if not ids or not all(0 <= each < vocabulary for each in ids):
+            raise RequestError(f"{at} must hold token ids from 0 to {vocabulary - 1}", param="input")
+        if len(ids) > context:
+            raise _too_long(at, f"{len(ids)} tokens", context)
+        return ids
+
+
+def _too_long(at: str, length: str, context: int) -> RequestError:
+    return RequestError(
+        f"{at} has {length}; this model's context has {context} tokens",
+        "give shorter texts",
+        param="input",
+        code="context_length_exceeded",
+    )
+
+
+def _together(texts: Sequence[list[int]]) -> list[list[int]]:
+    """The first texts, as many as are few tokens side by side, where each takes as much room as the longest."""
+    longest = 0
+    for count, text in enumerate(texts):
+        longest = max(longest, len(text))
+        if count and (count + 1) * longest > TOGETHER_TOKENS:
+            return list(texts[:count])
+    return list(texts)
+
+
+def _encoded(vector: Tensor) -> str:
+    return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()

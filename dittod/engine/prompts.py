@@ -1,0 +1,76 @@
+"""From a request to the token ids that the model reads. Refuses what cannot fit before it is made into tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dittod.engine.protocol import Generate, Tokenize
+from dittod.errors import RequestError
+from dittod.model.chat import encode_chat, encode_text
+from dittod.model.infill import encode_infill
+from dittod.model.load import BaseModel
+from dittod.model.schema import check_tools
+from dittod.types import Message
+
+CHARACTERS_PER_TOKEN_MOST = 32  # no text of any language has so few tokens
+
+
+def prompt_ids(base: BaseModel, request: Generate) -> list[int]:
+    """What the model reads before it answers. Raises RequestError where that cannot be made of the request."""
+    if request.messages is not None:
+        return chat_ids(base, request)
+    if request.suffix is not None:
+        return _infill_ids(base, request.prompt, request.suffix)
+    if request.prompt is not None:
+        return text_ids(base, request.prompt)
+    ids = list(request.prompt_token_ids or ())
+    vocabulary = base.model.config.get_text_config().vocab_size
+    if not ids or not all(0 <= each < vocabulary for each in ids):
+        raise RequestError(f"prompt must hold token ids from 0 to {vocabulary - 1}", param="prompt")
+    return ids
+
+
+def chat_ids(base: BaseModel, request: Generate | Tokenize) -> list[int]:
+    """Of a conversation."""
+    messages = request.messages or ()
+    _refuse_hopeless(base, _length(messages), "messages")
+    check_tools(request.tools)
+    effort = request.reasoning_effort if isinstance(request, Generate) else None
+    return encode_chat(base, messages, request.tools, reasoning_effort=effort)
+
+
+def text_ids(base: BaseModel, text: str, *, begun: bool = True) -> list[int]:
+    """Of a text as it stands."""
+    _refuse_hopeless(base, len(text), "prompt")
+    return encode_text(base, text, begun=begun)
+
+
+def _infill_ids(base: BaseModel, prompt: str | None, suffix: str) -> list[int]:
+    if prompt is None:
+        raise RequestError("suffix needs a prompt that is text", param="suffix")
+    _refuse_hopeless(base, len(prompt) + len(suffix), "prompt")
+    ids = encode_infill(base, prompt, suffix)
+    if ids is None:
+        raise RequestError(
+            "this model cannot write between a prompt and a suffix",
+            "leave suffix out, or use a model with tokens for filling in the middle",
+            param="suffix",
+            code="unsupported_parameter",
+        )
+    return ids
+
+
+def _length(messages: Sequence[Message]) -> int:
+    calls = sum(len(call.arguments) for message in messages for call in message.tool_calls)
+    return calls + sum(len(message.content) for message in messages)
+
+
+def _refuse_hopeless(base: BaseModel, characters: int, param: str) -> None:
+    """Text far beyond the context is not even made into tokens: that would hold up everybody else for seconds."""
+    if characters > CHARACTERS_PER_TOKEN_MOST * base.context_tokens:
+        raise RequestError(
+            f"the prompt has {characters} characters; this model's context has {base.context_tokens} tokens",
+            "shorten the conversation",
+            param=param,
+            code="context_length_exceeded",
+        )

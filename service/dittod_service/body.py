@@ -1,0 +1,84 @@
+"""What a request may bring: JSON, no more than so much of it, and within a time.
+
+Pure ASGI. It counts bytes and seconds, and does not look at what they say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dittod_service.openai.errors import Failure, Refused
+
+BODY_SECONDS = 60.0  # until a body must be complete: 16 MiB over a slow wireless network
+
+
+class BodyLimit:
+    """No body larger than this, whether its length was announced or it comes in chunks, and none that drips."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_seconds: float = BODY_SECONDS) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._max_seconds = max_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        self._check(int(announced) if announced.isdecimal() else 0)
+        deadline = time.monotonic() + self._max_seconds
+        read_bytes, complete = 0, False
+
+        async def counted() -> Message:
+            nonlocal read_bytes, complete
+            message = await (receive() if complete else _before(deadline, receive))
+            read_bytes += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            self._check(read_bytes)
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _check(self, body_bytes: int) -> None:
+        if body_bytes > self._max_body_bytes:
+            message = f"The body of the request is larger than {self._max_body_bytes} bytes"
+            raise Refused(Failure(413, message, code="request_too_large"))
+
+
+class JsonOnly:
+    """No POST of another type than JSON: those that a browser sends for any page without asking are of other types."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = Headers(scope=scope)
+            if has_body(headers) and not is_json(headers.getlist("content-type")):
+                message = "The body must be JSON and say so: send the header 'Content-Type: application/json'"
+                raise Refused(Failure(415, message, code="unsupported_media_type"))
+        await self._app(scope, receive, send)
+
+
+def has_body(headers: Headers) -> bool:
+    """Whether a request announces one."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+
+
+def is_json(content_types: list[str]) -> bool:
+    """Whether there is exactly one type, and it is JSON, whatever its parameters."""
+    kinds = [each.partition(";")[0].strip().lower() for each in content_types]
+    return kinds == ["application/json"]
+
+
+async def _before(deadline: float, receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await receive()
+    except TimeoutError:
+        message = "The body of the request did not come to its end in time"
+        raise Refused(Failure(408, message, code="request_timeout")) from None

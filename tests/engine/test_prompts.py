@@ -1,0 +1,88 @@
+"""What a model reads of a request, and what is refused before it reads anything."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import tiny_base
+
+from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST, chat_ids, prompt_ids, text_ids
+from dittod.engine.protocol import Generate, Sampling, Tokenize
+from dittod.errors import RequestError
+from dittod.model.facts import facts
+from dittod.model.load import BaseModel
+from dittod.types import Message, Tool, ToolCall
+
+HELLO = (Message("user", "hello"),)
+LONG = "x" * (CHARACTERS_PER_TOKEN_MOST * 512 + 1)
+LONG_CALL = ToolCall("", "f", LONG)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return tiny_base(tmp_path_factory.mktemp("model"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "param", "code"),
+    [
+        (Generate("1", None, Sampling(), prompt_token_ids=(99999,)), "prompt", None),
+        (Generate("1", None, Sampling(), prompt_token_ids=()), "prompt", None),
+        (Generate("1", None, Sampling(), prompt=LONG), "prompt", "context_length_exceeded"),
+        (Generate("1", None, Sampling(), messages=(Message("user", LONG),)), "messages", "context_length_exceeded"),
+        (
+            Generate(
+                "1", None, Sampling(), messages=(Message("assistant", "", tool_calls=(ToolCall("", "f", LONG),)),)
+            ),
+            "messages",
+            "context_length_exceeded",
+        ),
+        (Generate("1", None, Sampling(), prompt="a", suffix="b"), "suffix", "unsupported_parameter"),
+        (Generate("1", None, Sampling(), prompt_token_ids=(1,), suffix="b"), "suffix", None),
+        (Generate("1", None, Sampling(), messages=HELLO, tools=(Tool("f"),) * 1000), "tools", None),
+    ],
+)
+def test_what_the_model_cannot_take_is_refused_by_name(
+    base: BaseModel, request_: Generate, param: str, code: str | None
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        prompt_ids(base, request_)
+    assert (caught.value.param, caught.value.code) == (param, code)
+
+
+def test_a_conversation_is_counted_as_it_is_read(base: BaseModel) -> None:
+    tools = (Tool("f", "does it"),)
+    read = prompt_ids(base, Generate("1", None, Sampling(), messages=HELLO, tools=tools))
+    assert chat_ids(base, Tokenize("1", messages=HELLO, tools=tools)) == read
+    assert text_ids(base, "hello") == prompt_ids(base, Generate("1", None, Sampling(), prompt="hello"))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+        ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+        ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+        ("▁<PRE>", "▁<SUF>", "▁<MID>"),
+    ],
+)
+def test_a_model_with_the_tokens_for_it_writes_between_prompt_and_suffix(
+    tmp_path_factory: pytest.TempPathFactory, frame: tuple[str, str, str]
+) -> None:
+    base = tiny_base(tmp_path_factory.mktemp("infill"))
+    assert not facts(base)["fills_in"]
+    base.tokenizer.add_special_tokens({"additional_special_tokens": list(frame)})
+    ids = prompt_ids(base, Generate("1", None, Sampling(), prompt="def f(", suffix=" + 1"))
+    before, behind, middle = frame
+    assert base.tokenizer.decode(ids) == f"{before}def f({behind} + 1{middle}"
+    assert [i for i in ids if i >= 262] == base.tokenizer.convert_tokens_to_ids(list(frame))
+    assert facts(base)["fills_in"]
+
+
+def test_facts_of_the_model_are_told(base: BaseModel) -> None:
+    assert facts(base) == {
+        "architecture": "llama",
+        "parameters": sum(each.numel() for each in base.model.parameters()),
+        "embedding_size": 32,
+        "reasons": False,
+        "fills_in": False,
+    }
