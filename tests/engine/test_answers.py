@@ -250,7 +250,7 @@ def test_the_end_token_is_scored_behind_a_prompt_and_not_in_a_chat(bench: Bench)
     ],
 )
 def test_an_overflow_is_refused_by_the_name_of_what_is_too_long(bench: Bench, request_: Generate, param: str) -> None:
-    with pytest.raises(RequestError, match="600|60[0-9]") as caught:
+    with pytest.raises(RequestError, match=r"60\d") as caught:
         bench.answers.start(request_)
     assert (caught.value.param, caught.value.code) == (param, "context_length_exceeded")
     assert not bench.answers.busy
