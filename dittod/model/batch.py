@@ -75,6 +75,11 @@ class Batch:
         for buffer, states in zip(self._buffers, layers, strict=True):
             buffer.fill(slice(first, behind), states, tokens)
 
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> States:
+        """Put one layer's keys and values of the latest tokens, (rows, heads, size), into the free column; returns all
+        columns in use, (rows, heads, columns, size)."""
+        return self._buffers[layer].write(keys, values)
+
     def advanced(self) -> None:
         """The model has computed one more token of every row."""
         self.end += 1
@@ -131,14 +136,18 @@ class _Buffer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.stored = states and States(*(state.new_empty(0, state.shape[1], 0, state.shape[3]) for state in states))
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write the latest token of each row, (rows, heads, 1, size), and return all columns in use."""
+        """What transformers' layers call, with states (rows, heads, 1, size)."""
+        return self.write(key_states[:, :, 0], value_states[:, :, 0])
+
+    def write(self, keys: Tensor, values: Tensor) -> States:
+        """Put in the latest token of each row, (rows, heads, size), and return all columns in use."""
         at = self._batch
         rows = len(at.rows)
         assert self.stored is not None, "a layer that kept nothing of the prompt now keeps a token"
-        self.stored.keys[:rows, :, at.end] = key_states[:, :, 0]
-        self.stored.values[:rows, :, at.end] = value_states[:, :, 0]
+        self.stored.keys[:rows, :, at.end] = keys
+        self.stored.values[:rows, :, at.end] = values
         seen = slice(at.start, at.end + 1)
-        return self.stored.keys[:rows, :, seen], self.stored.values[:rows, :, seen]
+        return States(self.stored.keys[:rows, :, seen], self.stored.values[:rows, :, seen])
 
     def fill(self, slots: slice, states: States | None, tokens: int) -> None:
         """Put a computed prompt, (1, heads, tokens, size), into the slots, its last token before `end`."""

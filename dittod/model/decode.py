@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters
 from dittod.model.prefix import PrefixCache
 from dittod.model.sampling import History, choose
+from dittod.model.step import is_known, one_token
 from dittod.types import FinishReason
 
 _CHUNK_TOKENS = 256  # of a prompt at once: 900 took 139 ms by 128, 130 by 256, 121 by 512, 109 undivided (starter, CPU)
@@ -94,6 +95,7 @@ class Decoder:
         self._batch = self._empty_batch()
         self.prefixes = PrefixCache(prefix_bytes)
         self._just_read = False
+        self._short_cut = is_known(base.model)
 
     @property
     def busy(self) -> bool:
@@ -212,25 +214,31 @@ class Decoder:
         latest = torch.tensor([[row.token_ids[-1]] for row in rows])  # (rows, 1)
         mask, positions = self._batch.mask_and_positions()
         with self._adapters.active_rows([row.adapter for row in rows]):
-            logits = self._forward(
-                latest, self._batch.cache, logits_to_keep=1, attention_mask=mask, position_ids=positions
-            )
+            if self._short_cut:
+                logits = one_token(self._base.model, self._batch, *self._here(latest[:, 0], mask, positions))
+            else:
+                places = {"attention_mask": mask, "position_ids": positions}
+                logits = self._forward(latest, self._batch.cache, logits_to_keep=1, **places)[:, -1]
         self._batch.advanced()
-        self._give_tokens(rows, logits[:, -1].float())
+        self._give_tokens(rows, logits.float())
         self._leave([row for row in rows if row.finish_reason is not None])
         return rows
 
     def _forward(self, token_ids: Tensor, cache: Cache, *, logits_to_keep: int, **places: Tensor | None) -> Tensor:
         """Logits of the last tokens of each row, (rows, tokens, vocabulary), of all for 0; the cache has grown."""
-        device = self._base.device
+        (token_ids,), placed = self._here(token_ids), zip(places, self._here(*places.values()), strict=True)
         logits: Tensor = self._base.model(
-            input_ids=token_ids.to(device),
+            input_ids=token_ids,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=logits_to_keep,
-            **{key: None if value is None else value.to(device) for key, value in places.items()},
+            **dict(placed),
         ).logits
         return logits
+
+    def _here(self, *tensors: Tensor | None) -> list[Any]:
+        """On the model's device."""
+        return [None if tensor is None else tensor.to(self._base.device) for tensor in tensors]
 
     def _leave(self, rows: list[Row]) -> None:
         """Take running rows out of the batch; what they said may go on later."""
@@ -279,9 +287,10 @@ class Decoder:
     def _check(self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None) -> None:
         context = self._base.context_tokens
         if len(prompt_ids) + (sampling.max_tokens != 0) > context:
-            raise RequestError(
-                f"the prompt has {len(prompt_ids)} tokens; this model's context of {context} leaves none for an answer",
-                "shorten the conversation",
+            raise RequestError(  # clients that then shorten the conversation themselves know it by these words
+                f"the prompt is too long: this model's maximum context length is {context} tokens, "
+                f"the answer's among them, and the prompt has {len(prompt_ids)}",
+                "reduce the length of the messages",
                 param="prompt",
                 code="context_length_exceeded",
             )

@@ -87,13 +87,14 @@ def assert_scored_right(base: BaseModel, adapters: LoraAdapters, row: Row) -> No
 
 @contextmanager
 def counted_forwards(base: BaseModel) -> Iterator[list[tuple[int, int]]]:
-    """Shapes (rows, tokens) of the model's forwards inside the block."""
+    """Shapes (rows, tokens) of what the model reads inside the block."""
     shapes: list[tuple[int, int]] = []
 
-    def note(_module: object, _args: object, named: dict[str, torch.Tensor]) -> None:
-        shapes.append((named["input_ids"].shape[0], named["input_ids"].shape[1]))
+    def note(_module: object, args: tuple[torch.Tensor, ...]) -> None:
+        rows = len(args[0])
+        shapes.append((rows, args[0].numel() // rows))
 
-    handle = base.model.register_forward_pre_hook(note, with_kwargs=True)
+    handle = base.model.get_input_embeddings().register_forward_pre_hook(note)
     try:
         yield shapes
     finally:
@@ -278,7 +279,7 @@ def test_max_tokens_and_the_end_of_the_context_end_it_for_length(endless: BaseMo
 
 def test_a_prompt_that_leaves_no_room_is_refused_before_any_work(endless: BaseModel, adapters: LoraAdapters) -> None:
     decoder = Decoder(endless, adapters, max_rows=1)
-    with pytest.raises(RequestError, match="512") as refusal:
+    with pytest.raises(RequestError, match="is too long: this model's maximum context length is 512 tokens") as refusal:
         decoder.submit(prompt(endless.context_tokens), GREEDY)
     assert (refusal.value.code, refusal.value.param) == ("context_length_exceeded", "prompt")
     assert not decoder.busy
