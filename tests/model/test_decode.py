@@ -360,7 +360,8 @@ def test_a_forward_that_fails_leaves_every_row_where_it_was(
     decoder = Decoder(endless, adapters, max_rows=4)
     rows = [decoder.submit(prompt(tokens), DRAWN)[0] for tokens in (7, 30)]
     decoder.step()
-    forward: Callable[..., object] = endless.model.model.forward
+    last = endless.model.model.norm
+    forward: Callable[..., object] = last.forward
 
     def fails(*args: object, **named: object) -> object:
         forward(*args, **named)
@@ -368,7 +369,7 @@ def test_a_forward_that_fails_leaves_every_row_where_it_was(
 
     for _ in range(4):
         with monkeypatch.context() as patch:
-            patch.setattr(endless.model.model, "forward", fails)
+            patch.setattr(last, "forward", fails)
             with pytest.raises(MemoryError):
                 decoder.step()
         decoder.step()
