@@ -27,6 +27,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,6 +108,7 @@ class Words:
 
 def main() -> None:
     """Table on stdout, one JSON object as the last line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with it
     given = _arguments()
     if given.llama_server is None:
         ERR.print("no llama-server: that side is left out; --help says how to get it")

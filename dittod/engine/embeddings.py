@@ -91,7 +91,7 @@ class Embeddings:
 
 def _too_long(at: str, length: str, context: int) -> RequestError:
     return RequestError(
-        f"{at} has {length}; this model's context has {context} tokens",
+        f"{at} is too long: this model's maximum context length is {context} tokens, and it has {length}",
         "give shorter texts",
         param="input",
         code="context_length_exceeded",

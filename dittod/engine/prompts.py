@@ -68,9 +68,10 @@ def _length(messages: Sequence[Message]) -> int:
 def _refuse_hopeless(base: BaseModel, characters: int, param: str) -> None:
     """Text far beyond the context is not even made into tokens: that would hold up everybody else for seconds."""
     if characters > CHARACTERS_PER_TOKEN_MOST * base.context_tokens:
-        raise RequestError(
-            f"the prompt has {characters} characters; this model's context has {base.context_tokens} tokens",
-            "shorten the conversation",
+        raise RequestError(  # in the same words as the decoder's, by which clients know it
+            f"the prompt is too long: this model's maximum context length is {base.context_tokens} tokens, "
+            f"and the prompt has {characters} characters",
+            "reduce the length of the messages",
             param=param,
             code="context_length_exceeded",
         )

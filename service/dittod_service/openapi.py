@@ -115,7 +115,7 @@ OPERATIONS = (
 
 
 @cache
-def document() -> JsonObject:
+def document() -> dict[str, Any]:
     """The whole description, made once."""
     described, definitions = _schemas()
     paths: dict[str, dict[str, JsonObject]] = {}

@@ -49,6 +49,15 @@ def test_what_the_model_cannot_take_is_refused_by_name(
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
+def test_an_overflow_is_said_in_the_words_by_which_clients_know_it(base: BaseModel) -> None:
+    """LangChain looks for the first, LiteLLM for the second, opencode for the third."""
+    with pytest.raises(RequestError) as caught:
+        prompt_ids(base, Generate("1", None, Sampling(), prompt=LONG))
+    said = f"{caught.value.title}. {caught.value.hint}"
+    for words in ("prompt is too long", "this model's maximum context length is", "reduce the length of the messages"):
+        assert words in said
+
+
 def test_a_conversation_is_counted_as_it_is_read(base: BaseModel) -> None:
     tools = (Tool("f", "does it"),)
     read = prompt_ids(base, Generate("1", None, Sampling(), messages=HELLO, tools=tools))

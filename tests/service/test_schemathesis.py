@@ -23,6 +23,8 @@ from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
+from dittod.engine.protocol import Detokenize, Detokenized
+from dittod.errors import RequestError
 from dittod_service.app import create_app
 from dittod_service.openapi import document
 
@@ -49,10 +51,11 @@ CASES = settings(
 )
 # there is one model and one token: a request that names or brings another learns little
 CONFIG: dict[str, Any] = {"max-stream-events": 10_000, "generation": {"with-security-parameters": False}}
-PLAIN: dict[str, object] = {  # what cannot be left out
-    "messages": [{"role": "user", "content": "Hello"}],
-    "prompt": "Hello",
-    "input": "Hello",
+INDISPENSABLE: dict[str, dict[str, object]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello"}]},
+    "/v1/completions": {"prompt": "Hello"},
+    "/v1/embeddings": {"input": "Hello"},
+    "/v1/responses": {"input": "Hello"},
 }
 URL = "http://localhost"
 ALIASES = r"^/(models|chat|completions|embeddings|tokenize|detokenize|responses)"
@@ -80,7 +83,10 @@ def openais() -> dict[str, Any]:
         "paths": {
             path: {
                 "post": {
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+                    "requestBody": {
+                        "required": True,
+                        "content": {"application/json": {"schema": schema | {"required": [*INDISPENSABLE[path]]}}},
+                    },
                     "responses": {"default": {"description": "Any"}},
                 }
             }
@@ -89,9 +95,17 @@ def openais() -> dict[str, Any]:
     }
 
 
-THEIRS = schemathesis.openapi.from_dict(
-    openais(), config=SchemathesisConfig.from_dict(CONFIG | {"generation": {"mode": "positive"}})
-)
+VALID: dict[str, Any] = {"generation": {"mode": "positive"}, "phases": {"coverage": {"enabled": False}}}
+THEIRS = schemathesis.openapi.from_dict(openais(), config=SchemathesisConfig.from_dict(CONFIG | VALID))
+
+
+class Engine(FakeBackend):
+    """It knows no more than a million tokens, as engines do."""
+
+    async def detokenize(self, command: Detokenize) -> Detokenized:
+        if max(command.token_ids, default=0) > 1_000_000:
+            raise RequestError("There is no such token", param="tokens", code="invalid_value")
+        return await super().detokenize(command)
 
 
 class Endpoint:
@@ -115,7 +129,7 @@ class Endpoint:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    endpoint = Endpoint(FakeBackend(thought="Hm.", calls=(("look", ('{"at":', "1}")),)))
+    endpoint = Endpoint(Engine(thought="Hm.", calls=(("look", ('{"at":', "1}")),)))
     yield endpoint
     endpoint.close()
 
@@ -132,9 +146,11 @@ def test_every_answer_is_as_described(case: Case, endpoint: Endpoint) -> None:
 
 
 def name_what_there_is(case: Case, endpoint: Endpoint) -> None:
-    """Most names that are drawn are nobody's: it would all be 404s."""
+    """Most names that are drawn are nobody's, and most turns are empty: it would all be refused."""
     if isinstance(case.body, dict) and isinstance(name := case.body.get("model"), str) and len(name) <= 256:
         case.body = {**case.body, "model": "ditto"}
+    if isinstance(case.body, dict) and isinstance(turns := case.body.get("messages"), list):
+        case.body = {**case.body, "messages": [spoken(turn) for turn in turns]}
     if case.path.startswith("/v1/responses/{id}") and len(str(case.path_parameters["id"])) % 2:
         kept = endpoint.post("/v1/responses", {"model": "ditto", "input": "Hello"}).json()
         case.path_parameters = {"id": kept["id"]}
@@ -142,19 +158,52 @@ def name_what_there_is(case: Case, endpoint: Endpoint) -> None:
         case.path_parameters = {"id": "ditto/email"}
 
 
+def spoken(turn: object) -> object:
+    return {**turn, "content": "Hello"} if isinstance(turn, dict) and turn.get("content") is None else turn
+
+
+CHOICE = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"name": "look"}]}}
+LOOK = {"type": "function", "function": {"name": "look"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "param"),
+    [
+        ("/v1/responses", {"input": {}}, "input"),
+        ("/v1/responses", {"input": False}, "input"),
+        ("/v1/chat/completions", {"tools": [{"type": {}}]}, "tools[0].type"),
+        ("/v1/chat/completions", {"tools": [LOOK], "tool_choice": CHOICE}, "tool_choice.tools[0].type"),
+    ],
+)
+def test_what_was_once_taken_for_nothing_is_refused(
+    endpoint: Endpoint, path: str, parameters: dict[str, object], param: str
+) -> None:
+    answer = endpoint.post(path, {"model": "ditto", **INDISPENSABLE[path], **parameters})
+    assert answer.status_code == 400
+    assert error_of(answer)["param"] == param
+
+
+@pytest.mark.parametrize("parameters", [{"tools": [None]}, {"think": -1}])
+def test_a_request_that_only_loads_the_model_is_read_as_any_other(
+    endpoint: Endpoint, parameters: dict[str, object]
+) -> None:
+    assert endpoint.post("/api/chat", {"model": "ditto", **parameters}).status_code == 400
+
+
 @THEIRS.parametrize()
 @CASES
 def test_whatever_openais_types_allow_is_answered_or_refused_by_name(case: Case, endpoint: Endpoint) -> None:
     """And without what is refused it comes to an answer in the end."""
     assert isinstance(case.body, dict)
-    body = {**case.body, "model": "ditto"}
+    body, plain = {**case.body, "model": "ditto"}, INDISPENSABLE[case.path]
     while (answer := endpoint.post(case.path, body)).status_code != 200:
         assert answer.status_code == 400, answer.text
         error = error_of(answer)
         blamed = re.split(r"[.[]", error["param"])[0]
         assert blamed in body or error["code"] == "missing_required_parameter"
-        assert body.pop(blamed, None) != PLAIN.get(blamed, ...)
-        body |= {blamed: PLAIN[blamed]} if blamed in PLAIN else {}
+        refused = body.pop(blamed, None)
+        assert refused != plain.get(blamed, ...)
+        body |= plain if blamed in plain else {}
     check(case.path, body, answer)
 
 

@@ -100,19 +100,16 @@ def exchange(request: ChatRequest, served: ServedModel, id: str) -> OllamaExchan
 def from_request(request: ChatRequest, adapter: AdapterRef | None, id: str) -> list[Generate]:
     """What the engine is to do: nothing where there are no messages."""
     refuse_unsupported(request, empty=not request.messages)
-    if not request.messages:
-        return []
-    return [
-        Generate(
-            id=id,
-            adapter=adapter,
-            sampling=sampling(request),
-            messages=to_messages(request.messages),
-            tools=functions(request.tools),
-            json_schema=schema_of_format(request.format),
-            reasoning_effort=reasoning_effort(request.think),
-        )
-    ]
+    generate = Generate(
+        id=id,
+        adapter=adapter,
+        sampling=sampling(request),
+        messages=to_messages(request.messages or ()),
+        tools=functions(request.tools),
+        json_schema=schema_of_format(request.format),
+        reasoning_effort=reasoning_effort(request.think),
+    )
+    return [generate] if request.messages else []
 
 
 def to_messages(turns: Sequence[Turn]) -> tuple[Message, ...]:

@@ -55,22 +55,19 @@ def from_request(request: GenerateRequest, adapter: AdapterRef | None, id: str) 
         raise unsupported("context", "Going on from the tokens of an earlier answer is")
     if request.system and (request.raw or request.suffix):
         raise refusal("system", "It has no place in a prompt that is 'raw' or has a 'suffix'")
-    prompt = request.prompt
-    if not prompt:
-        return []
+    prompt = request.prompt or ""
     plain = request.raw or request.suffix
-    return [
-        Generate(
-            id=id,
-            adapter=adapter,
-            sampling=sampling(request),
-            messages=None if plain else _turns(request.system, prompt),
-            prompt=prompt if plain else None,
-            suffix=request.suffix or None,
-            json_schema=schema_of_format(request.format),
-            reasoning_effort=reasoning_effort(request.think),
-        )
-    ]
+    generate = Generate(
+        id=id,
+        adapter=adapter,
+        sampling=sampling(request),
+        messages=None if plain else _turns(request.system, prompt),
+        prompt=prompt if plain else None,
+        suffix=request.suffix or None,
+        json_schema=schema_of_format(request.format),
+        reasoning_effort=reasoning_effort(request.think),
+    )
+    return [generate] if prompt else []
 
 
 def shape(piece: Piece) -> JsonObject:

@@ -21,6 +21,7 @@ MAX_STOPS = 64  # more than at OpenAI: completion in editors ends at any of a do
 EFFORTS = {"low": "low", "medium": "medium", "high": "high", "max": "xhigh"}  # levels of `think`, in OpenAI's words
 
 _STOP = {"type": "string", "minLength": 1}
+_NULL = {"type": "null"}
 
 Images = Annotated[list[object], WithJsonSchema({"type": "array", "maxItems": 0})]  # refused by name, as those below
 Template = Annotated[str, WithJsonSchema({"const": ""})]
@@ -44,7 +45,7 @@ class Options(Wire):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     stop: Annotated[
-        object, WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]})
+        object, WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}, _NULL]})
     ] = None
 
 
@@ -53,8 +54,8 @@ class PromptRequest(ModelRequest):
 
     stream: bool | None = None  # absent: it is
     options: Options | None = None
-    format: Annotated[object, WithJsonSchema({"anyOf": [{"enum": ["", "json"]}, {"type": "object"}]})] = None
-    think: Annotated[object, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": [*EFFORTS]}]})] = None
+    format: Annotated[object, WithJsonSchema({"anyOf": [{"enum": ["", "json"]}, {"type": "object"}, _NULL]})] = None
+    think: Annotated[object, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": [*EFFORTS]}, _NULL]})] = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     template: Template | None = None

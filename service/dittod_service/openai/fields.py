@@ -27,19 +27,16 @@ _FUNCTION = _object(
     parameters={"type": ["object", "null"], "properties": {"type": {"const": "object"}}},
     strict=_SWITCH,
 )
-_TOOLS = {
-    "anyOf": [
-        _object(["type", "function"], type={"const": "function"}, function=_FUNCTION),
-        _object(["type"], type={"type": "string", "not": {"const": "function"}}),  # skipped
-    ]
-}
+_SKIPPED = _object(["type"], type={"type": "string", "not": {"const": "function"}})
+_TOOLS = {"anyOf": [_object(["type", "function"], type={"const": "function"}, function=_FUNCTION), _SKIPPED]}
 _NAMED = _object(["name"], name=_NAME)
+_CHOICE = _object(["type", "function"], type={"const": "function"}, function=_NAMED)
 _ALLOWED = _object(
-    ["mode", "tools"],
-    mode={"enum": ["auto", "required"]},
-    tools={"type": "array", "items": _object(["type", "function"], type={"const": "function"}, function=_NAMED)},
+    ["tools"],
+    mode={"enum": ["auto", "required", None]},
+    tools={"type": "array", "items": {"anyOf": [_CHOICE, _SKIPPED]}, "maxItems": MAX_TOOLS},
 )
-_SCHEMA = _object(["schema"], name=_NAME, schema={"type": "object"}, strict=_SWITCH)
+_SCHEMA = _object(["schema"], name={"anyOf": [_NAME, _NULL]}, schema={"type": "object"}, strict=_SWITCH)
 
 Nothing = Annotated[object, WithJsonSchema(_NULL)]  # refused by its name otherwise
 Tools = Annotated[list[object], WithJsonSchema({"type": "array", "items": _TOOLS, "maxItems": MAX_TOOLS})]
@@ -52,7 +49,7 @@ ToolChoice = Annotated[
         {
             "anyOf": [
                 {"enum": ["none", "auto", "required"]},
-                _object(["type", "function"], type={"const": "function"}, function=_NAMED),
+                _CHOICE,
                 _object(["type", "allowed_tools"], type={"const": "allowed_tools"}, allowed_tools=_ALLOWED),
                 _NULL,
             ]

@@ -106,7 +106,7 @@ def _allowed(choice: Mapping[str, object], tools: tuple[Tool, ...], at: str) -> 
     names = {
         _named(each, tools, f"{at}.tools[{number}]").name
         for number, each in enumerate(listed)
-        if isinstance(each, dict) and each.get("type") == "function"
+        if _typed(each, f"{at}.tools[{number}]")["type"] == "function"
     }
     kept = tuple(tool for tool in tools if tool.name in names)
     if inner.get("mode") != "required":
@@ -134,13 +134,21 @@ def _refuse_without_tools(tools: tuple[Tool, ...], at: str) -> None:
 
 def _tool(value: object, at: str) -> Tool | None:
     """None for a type that is not known here."""
+    tool = _typed(value, at)
+    if tool["type"] != "function":
+        return None
+    return function(tool["function"], f"{at}.function") if "function" in tool else function(tool, at)
+
+
+def _typed(value: object, at: str) -> Mapping[str, object]:
+    """An object that says of which type it is, known here or not."""
     if not isinstance(value, dict):
         raise refusal(at, "Expected an object with 'type'", "invalid_type")
     if value.get("type") is None:
         raise missing(f"{at}.type")
-    if value["type"] != "function":
-        return None
-    return function(value["function"], f"{at}.function") if "function" in value else function(value, at)
+    if not isinstance(value["type"], str):
+        raise refusal(f"{at}.type", "Expected a string", "invalid_type")
+    return value
 
 
 def _description(value: object, at: str) -> str:

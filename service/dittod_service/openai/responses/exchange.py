@@ -21,7 +21,7 @@ class ResponseExchange:
 
     def __init__(self, store: Store, request: ResponseRequest, served: ServedModel, id: str) -> None:
         refuse_unsupported(request)
-        given = items_of(request.input or [], id, store.items)
+        given = items_of([] if request.input is None else request.input, id, store.items)
         self._input = (*store.conversation(request.previous_response_id), *given)
         self._store = store if request.stored else None
         tools = functions(request.tools)

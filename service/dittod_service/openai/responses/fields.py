@@ -26,6 +26,12 @@ def _object(kind: str, *required: str, **properties: object) -> dict[str, object
     return {"type": "object", "properties": described, "required": ["type", *required]}
 
 
+def _message(*required: str, **properties: object) -> dict[str, object]:
+    """Its type may be left out."""
+    described = {"type": {"enum": ["message", None]}, "id": _ID, **properties}
+    return {"type": "object", "properties": described, "required": list(required)}
+
+
 def _any(*schemas: object) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(schemas)})
 
@@ -47,14 +53,13 @@ _CONTENT = {
 }
 _TOLD = {"enum": ["user", "system", "developer"]}
 _ID = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_ID_CHARACTERS}
-_THOUGHTS = {"type": ["array", "null"], "items": _object("reasoning_text", "text", text=_STRING)}
-_MESSAGE = _object("message", id=_ID, role=_TOLD, content=_CONTENT)
-_SAID = _object("message", id=_ID, role={"const": "assistant"}, content={"anyOf": [_CONTENT, _NULL]})
+_THOUGHTS = {"type": ["string", "array", "null"], "items": _object("reasoning_text", "text", text=_STRING)}
+_SAID = {"anyOf": [*_CONTENT["anyOf"], _NULL]}
 _CALL = {"call_id": _STRING, "name": _STRING, "arguments": _STRING}
 _ITEMS = {
     "anyOf": [
-        {**_MESSAGE, "required": ["role", "content"]},  # its type may be left out
-        {**_SAID, "required": ["role"]},
+        _message("role", "content", role=_TOLD, content=_CONTENT),
+        _message("role", role={"const": "assistant"}, content=_SAID),
         _object(
             "function_call", "call_id", "name", "arguments", id=_ID, call_id=_STRING, name=_STRING, arguments=_STRING
         ),
@@ -78,7 +83,10 @@ _SKIPPED = {
 }
 _NAMED = _object("function", "name", name=_NAME)
 _ALLOWED = _object(
-    "allowed_tools", "mode", "tools", mode={"enum": ["auto", "required"]}, tools={"type": "array", "items": _NAMED}
+    "allowed_tools",
+    "tools",
+    mode={"enum": ["auto", "required", None]},
+    tools={"type": "array", "items": {"anyOf": [_NAMED, _SKIPPED]}, "maxItems": MAX_TOOLS},
 )
 _SCHEMA = _object("json_schema", "name", "schema", name=_NAME, schema={"type": "object"}, strict=_SWITCH)
 _PAIRS = {
