@@ -97,10 +97,12 @@ class DaemonBackend:
 
     async def ready(self) -> Ready:
         """See `serving.Backend.ready`. Waits without a thread, which would hold up the end of the process."""
-        self._engine.begin()
+        while not self._engine.begin():
+            await asyncio.sleep(0.05)
         while (ready := self._engine.ready) is None:
             if self._engine.pid is None:
                 raise self._engine.why_not()
+            self._engine.end_a_hung_start()
             await asyncio.sleep(0.05)
         return ready
 

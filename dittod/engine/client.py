@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -87,7 +88,9 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
         self._listeners: dict[str, Listener] = {}
         self._refused: Failed | None = None  # what a start that cannot succeed said
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # for the running process; None: no more
         self._ending = False  # told to end, and not gone yet
+        self._spawned_at = 0.0  # monotonic seconds
         self._deaths = 0  # since an engine last ended a piece of work
         self._not_before = 0.0  # monotonic seconds: backoff after deaths
         self.ready: Ready | None = None
@@ -118,24 +121,34 @@ class Engine:
         Raises EngineUnavailable while it is backing off after deaths, ModelError when the model cannot be loaded.
         """
         with self._changed:
-            self.begin()
+            while not self.begin():
+                self._changed.wait(END_SECONDS)
             if not self._changed.wait_for(lambda: self.ready or self._process is None, START_SECONDS):
-                self._kill()
+                self.end_a_hung_start()
                 raise EngineUnavailable(f"the engine did not start within {START_SECONDS:.0f} s", "see logs/engine.log")
             if self.ready is not None:
                 return self.ready
             raise self.why_not()
 
-    def begin(self) -> None:
-        """Start it if need be, without waiting until it is ready. Raises as `start` does."""
+    def begin(self) -> bool:
+        """Start it if need be, without waiting for anything. False: the one before has still to end, a moment. Raises
+        as `start` does."""
         with self._changed:
-            if self._ending:  # told to end, and not gone yet: a moment
-                self._changed.wait_for(lambda: self._process is None, END_SECONDS)
+            if self._ending:
+                return False
             self.last_used = time.monotonic()
             if self._process is None:
                 if time.monotonic() < self._not_before:
                     raise self.why_not()
                 self._spawn()
+            return True
+
+    def end_a_hung_start(self) -> None:
+        """Kill a process that should have loaded its model by now."""
+        with self._changed:
+            late = time.monotonic() - self._spawned_at >= START_SECONDS
+            if self._process is not None and self.ready is None and late:
+                self._process.kill()
 
     def why_not(self) -> ModelError | EngineUnavailable:
         """Why there is no engine: its model cannot be loaded, or it died and will be started again."""
@@ -217,7 +230,11 @@ class Engine:
             )
         finally:
             os.close(log_fd)
+        self._outbox, self._spawned_at = queue.SimpleQueue(), time.monotonic()
         threading.Thread(target=self._listen, args=(self._process,), name="engine", daemon=True).start()
+        threading.Thread(
+            target=_write, args=(self._process, self._outbox), name="engine's commands", daemon=True
+        ).start()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """In a thread of its own, for as long as the process lives."""
@@ -255,7 +272,8 @@ class Engine:
             orphans, self._listeners = self._listeners, {}
             self.ready, self._process = None, None
             told, self._ending = self._ending, False
-            _close(process.stdin, process.stdout)
+            self._outbox.put(None)
+            _close(process.stdout)
             if code != 0 and not told:
                 self._deaths += 1
                 backoff = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
@@ -268,14 +286,7 @@ class Engine:
             _tell(listener, unavailable)
 
     def _send(self, command: Command) -> None:
-        assert self._process is not None and self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it is dying: `_bury` tells everybody
-            self._process.stdin.write(encode_command(command))
-            self._process.stdin.flush()
-
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        self._outbox.put(encode_command(command))
 
     def _unavailable(self) -> EngineUnavailable:
         wait = max(1.0, self._not_before - time.monotonic())
@@ -300,8 +311,17 @@ def _cause(code: int) -> str:
     return f"exit code {code}, see logs/engine.log"
 
 
-def _close(*pipes: IO[bytes] | None) -> None:
-    for pipe in pipes:
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # what was still buffered for it has no reader any more
-                pipe.close()
+def _write(process: subprocess.Popen[bytes], outbox: queue.SimpleQueue[bytes | None]) -> None:
+    """In a thread of its own: an engine that does not read for a while must hold up nobody else."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it is dying: `_bury` tells everybody
+        for line in iter(outbox.get, None):
+            process.stdin.write(line)
+            process.stdin.flush()
+    _close(process.stdin)
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        with contextlib.suppress(OSError):  # what was still buffered for it has no reader any more
+            pipe.close()

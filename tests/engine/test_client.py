@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from fakes import demonstration
 
+from dittod.engine import client
 from dittod.engine.client import Engine
 from dittod.engine.protocol import Delta, Done, Event, Failed, Finished, Generate, Sampling, Stopped, StopUpdate, Update
 from dittod.errors import EngineUnavailable, ModelError
@@ -104,7 +106,16 @@ def test_an_engine_answers_dies_and_answers_again(engine: Engine, tmp_path: Path
     assert not engine.busy
     assert _text(_answer(engine, _request("k"))) == _text(first)
 
-    # 6. two deaths without any work between them: the third start has to wait
+    # 6. stopped by the system for a while: whoever sends it something, however long, is not held up
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    heard: Heard = queue.Queue()
+    engine.submit(Generate("l", None, Sampling(), prompt="x" * 500_000), heard.put)
+    assert engine.state == "ready"
+    os.kill(engine.pid, signal.SIGCONT)
+    assert isinstance(_until(heard, Failed)[-1], Failed)
+
+    # 7. two deaths without any work between them: the third start has to wait
     for _ in range(2):
         engine.start()
         assert engine.pid is not None
@@ -122,6 +133,31 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> 
     with pytest.raises(ModelError) as caught:
         engine.start()
     assert "nothing" in caught.value.title and "base_model" in caught.value.hint
+
+
+@pytest.mark.timeout(120)
+def test_nothing_is_begun_while_the_last_process_still_ends_and_a_hung_start_is_ended(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(str(tiny_model), "none", tmp_path / "engine.log")
+    engine.start()
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    stopping = threading.Thread(target=engine.stop, args=(2.0,))
+    stopping.start()
+    _wait_for(lambda: engine.ready is None)
+    assert not engine.begin()
+    stopping.join()
+    assert engine.state == "stopped"
+
+    assert engine.begin() and engine.state == "starting"
+    engine.end_a_hung_start()  # it is not late yet
+    assert engine.pid is not None
+    monkeypatch.setattr(client, "START_SECONDS", 0.0)
+    engine.end_a_hung_start()
+    _wait_for(lambda: engine.pid is None)
+    with pytest.raises(EngineUnavailable, match="killed"):
+        raise engine.why_not()
 
 
 def _wait_for(condition: object, seconds: float = 10.0) -> None:
