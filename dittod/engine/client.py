@@ -55,6 +55,7 @@ ENVIRONMENT = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # shapes of products whose kernels are kept; 1024 by default, each some
     "LRU_CACHE_CAPACITY": "64",  # 0.3 MB, and this for torch's own: gigabytes in time, since every text has its length
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",  # a bar that cannot be written, on a full disk, would fail the loading that it shows
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves the machine
 START_SECONDS = 300.0  # a large model from a slow disk; a start that takes longer is hung

@@ -84,7 +84,11 @@ class Worker:
         self._adapters = LoraAdapters(base)
         self._embeddings = Embeddings(base, self._adapters)
         self._decoder = Decoder(
-            base, self._adapters, max_rows=SERVING_ROWS, prefix_bytes=room.conversations_bytes(None)
+            base,
+            self._adapters,
+            max_rows=SERVING_ROWS,
+            prefix_bytes=room.conversations_bytes(None),
+            reproducible=True,
         )
         self._answers = Answers(base, self._adapters, self._decoder)
         self._work: _Running | None = None

@@ -56,7 +56,7 @@ class Row:
     adapter: str | None  # None: the base model
     sampling: Sampling
     limit: int  # the most tokens it can get: max_tokens, or what is left of the context
-    generator: torch.Generator  # its own: the same seed draws the same in any company
+    generator: torch.Generator  # its own
     constraint: Constraint | None = None
     cached_prompt_tokens: int = 0  # of the prompt: known from an earlier conversation
     prompt_logps: list[float] = field(default_factory=list[float])  # of its second token and on, if asked for
@@ -83,16 +83,28 @@ class _Prompt:
 class Decoder:
     """Decodes any number of rows, at most `max_rows` at a time, the rest in the order in which they came.
 
-    `prefix_bytes` bounds what is kept of earlier conversations; 0 where adapters change.
+    `prefix_bytes` bounds what is kept of earlier conversations; 0 where adapters change. `reproducible`: who gives a seed
+    gets the same text again, whatever else is being decoded. In 16 bits, the shape of a product decides how it is
+    rounded, and rounding who is drawn; so such rows are computed by themselves, and their prompts from the beginning.
     """
 
-    def __init__(self, base: BaseModel, adapters: LoraAdapters, *, max_rows: int, prefix_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        adapters: LoraAdapters,
+        *,
+        max_rows: int,
+        prefix_bytes: int = 0,
+        reproducible: bool = False,
+    ) -> None:
         self._base = base
         self._adapters = adapters
         self._max_rows = max_rows
         self._vocabulary = int(base.model.get_input_embeddings().weight.shape[0])
         self._waiting: deque[_Prompt] = deque()
         self._batch = self._empty_batch()
+        self._alone: list[Batch] = []  # of one row each
+        self._seeds_are_alone = reproducible and base.dtype.itemsize < 4
         self.prefixes = PrefixCache(prefix_bytes)
         self._just_read = False
         self._short_cut = is_known(base.model)
@@ -100,7 +112,7 @@ class Decoder:
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
-        return bool(self._waiting or self._batch.rows)
+        return bool(self._waiting or self._batches())
 
     def submit(
         self,
@@ -138,9 +150,10 @@ class Decoder:
 
     def cancel(self, row: Row) -> None:
         """Forget a row, waiting or running; no later step touches it. Nothing happens to one that has ended."""
-        if row in self._batch.rows:
-            self._leave([row])
-            return
+        for batch in self._batches():
+            if row in batch.rows:
+                self._leave(batch, [row])
+                return
         for prompt in self._waiting:
             if row in prompt.rows:
                 prompt.rows.remove(row)
@@ -157,7 +170,7 @@ class Decoder:
         """Compute a chunk of one prompt, or one token for every running row; the rows that got a token or ended, which
         their finish_reason tells. Prompts come first where there is room, but never two chunks without a token between
         for running rows."""
-        running = len(self._batch.rows)
+        running = self._running()
         if self._waiting and running < self._max_rows:
             prompt = self._waiting[0]
             if prompt.logits is None and not (self._just_read and running):
@@ -167,11 +180,11 @@ class Decoder:
             if prompt.logits is not None:
                 return self._start(prompt)
         self._just_read = False
-        return self._advance() if running else []
+        return [row for batch in self._batches() for row in self._advance(batch)]
 
     def _read(self, prompt: _Prompt) -> None:
         """Compute the next chunk of a prompt, all of it where it is short."""
-        if prompt.done == 0 and not prompt.scored:
+        if prompt.done == 0 and not prompt.scored and not self._is_alone(prompt.rows[0]):
             prompt.done, prompt.layers = self.prefixes.find(prompt.adapter, prompt.token_ids[:-1])
             for row in prompt.rows:
                 row.cached_prompt_tokens = prompt.done
@@ -195,7 +208,7 @@ class Decoder:
     def _start(self, prompt: _Prompt) -> list[Row]:
         """First tokens for as many rows of a computed prompt as there is room for; the others start later."""
         assert prompt.logits is not None
-        room = self._max_rows - len(self._batch.rows)
+        room = self._max_rows - self._running()
         rows, prompt.rows = prompt.rows[:room], prompt.rows[room:]
         if not prompt.rows:
             self._waiting.popleft()
@@ -205,23 +218,37 @@ class Decoder:
             return rows
         self._give_tokens(rows, prompt.logits.expand(len(rows), -1))
         going_on = [row for row in rows if row.finish_reason is None]
-        if going_on:
+        if going_on and self._is_alone(rows[0]):
+            for row in going_on:
+                self._alone.append(self._empty_batch())
+                self._alone[-1].join([row], prompt.layers, len(prompt.token_ids))
+        elif going_on:
             self._batch.join(going_on, prompt.layers, len(prompt.token_ids))
         return rows
 
-    def _advance(self) -> list[Row]:
-        rows = list(self._batch.rows)
+    def _is_alone(self, row: Row) -> bool:
+        return self._seeds_are_alone and row.sampling.seed is not None
+
+    def _batches(self) -> list[Batch]:
+        """Those that have rows."""
+        return [batch for batch in (self._batch, *self._alone) if batch.rows]
+
+    def _running(self) -> int:
+        return sum(len(batch.rows) for batch in self._batches())
+
+    def _advance(self, batch: Batch) -> list[Row]:
+        rows = list(batch.rows)
         latest = torch.tensor([[row.token_ids[-1]] for row in rows])  # (rows, 1)
-        mask, positions = self._batch.mask_and_positions()
+        mask, positions = batch.mask_and_positions()
         with self._adapters.active_rows([row.adapter for row in rows]):
             if self._short_cut:
-                logits = one_token(self._base.model, self._batch, *self._here(latest[:, 0], mask, positions))
+                logits = one_token(self._base.model, batch, *self._here(latest[:, 0], mask, positions))
             else:
                 places = {"attention_mask": mask, "position_ids": positions}
-                logits = self._forward(latest, self._batch.cache, logits_to_keep=1, **places)[:, -1]
-        self._batch.advanced()
+                logits = self._forward(latest, batch.cache, logits_to_keep=1, **places)[:, -1]
+        batch.advanced()
         self._give_tokens(rows, logits.float())
-        self._leave([row for row in rows if row.finish_reason is not None])
+        self._leave(batch, [row for row in rows if row.finish_reason is not None])
         return rows
 
     def _forward(self, token_ids: Tensor, cache: Cache, *, logits_to_keep: int, **places: Tensor | None) -> Tensor:
@@ -240,14 +267,15 @@ class Decoder:
         """On the model's device."""
         return [None if tensor is None else tensor.to(self._base.device) for tensor in tensors]
 
-    def _leave(self, rows: list[Row]) -> None:
+    def _leave(self, batch: Batch, rows: list[Row]) -> None:
         """Take running rows out of the batch; what they said may go on later."""
         for row in rows:
-            tokens, layers = self._batch.known(row)
+            tokens, layers = batch.known(row)
             self.prefixes.keep(row.adapter, (*row.prompt_ids, *row.token_ids)[:tokens], layers)
-        self._batch.leave(rows)
+        batch.leave(rows)
         if not self._batch.rows:
             self._batch = self._empty_batch()
+        self._alone = [each for each in self._alone if each.rows]
 
     def _empty_batch(self) -> Batch:
         return Batch(self._max_rows, margin=int(self._base.device.type == "cpu"))

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -681,3 +682,33 @@ def test_a_constraint_that_allows_nothing_ends_its_row_and_no_other(
     decode_all(decoder)
     assert again.cached_prompt_tokens == 9 + most  # here, the last token's keys and values are known
     assert_scored_right(endless, adapters, again)
+
+
+# --- the same again ---------------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_the_same_bits_alone_in_company_and_when_the_prompt_is_known(tmp_path: Path) -> None:
+    """In bf16, where products of another shape are rounded differently."""
+    base = replace(tiny_base(tmp_path / "m", dtype=torch.bfloat16), stop_token_ids=frozenset())
+    adapters = LoraAdapters(base)
+    adapters.create("one", LoraShape(rank=4), seed=0)
+    for value in adapters.parameters("one"):
+        torch.nn.init.normal_(value, std=0.3, generator=torch.Generator().manual_seed(1))
+    decoder = Decoder(base, adapters, max_rows=8, prefix_bytes=10**8, reproducible=True)
+
+    def asked(seed: int | None, tokens: int = 300) -> Row:
+        sampling = Sampling(seed=seed, max_tokens=60)
+        return decoder.submit(prompt(tokens), sampling, adapter="one")[0]
+
+    alone = asked(7)
+    decode_all(decoder)
+    for number in range(3):
+        asked(None, 20 + 50 * number)
+    company = [asked(7), asked(8), asked(7)]
+    decode_all(decoder)
+    for row in (company[0], company[2]):
+        assert (row.token_ids, row.logps) == (alone.token_ids, alone.logps)
+    assert company[1].token_ids != alone.token_ids
+    unseeded = asked(None)
+    decode_all(decoder)
+    assert unseeded.cached_prompt_tokens > 0 and alone.cached_prompt_tokens == company[0].cached_prompt_tokens == 0
