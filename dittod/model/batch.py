@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dittod.model.decode import Row
 
 _SPARE_COLUMNS = 64  # the least by which buffers grow, so that a token rarely means a copy of the cache
+_MOST_WASTE = 4  # columns that rows hold, over those that they fill: each holds as many as the longest
+_SMALL_BYTES = 64 << 20  # of buffers in which waste does not matter
 
 
 class States(NamedTuple):
@@ -63,6 +65,12 @@ class Batch:
         self._slots = 0
         self._columns = 0
 
+    def takes(self, rows: int, layers: Layers, tokens: int) -> bool:
+        """Whether so many rows with a prompt of so many tokens can join without much room being held for nothing."""
+        held = (len(self.rows) + rows) * max([tokens, *self.cached])
+        filled = sum(self.cached) + rows * tokens
+        return held <= _MOST_WASTE * filled or held * _column_bytes(layers, tokens) <= _SMALL_BYTES
+
     def join(self, rows: list[Row], layers: Layers, tokens: int) -> None:
         """Let rows run that start from the same computed prompt of so many tokens."""
         if not self._buffers:
@@ -102,6 +110,7 @@ class Batch:
                     buffer.move_slot(last, slot)
         if rows and self.rows:
             self.start = self.end - max(self.cached) - self._margin
+            self._shrink()
 
     def mask_and_positions(self) -> tuple[Tensor | None, Tensor]:
         """What the model must know before the next token: mask (rows, columns + 1) or None when nothing is masked,
@@ -113,14 +122,24 @@ class Batch:
             return None, cached
         return torch.arange(width + 1) >= width - cached, cached
 
+    def _shrink(self) -> None:
+        """Give room back that those who left have needed."""
+        width = self.end - self.start
+        held_bytes = sum(state.nbytes for buffer in self._buffers for state in buffer.stored or ())
+        too_much = self._slots * self._columns > 2 * _MOST_WASTE * len(self.rows) * width
+        if too_much and held_bytes > _SMALL_BYTES:
+            self._move(len(self.rows), width)
+
     def _make_room(self, *, slots: int, width: int) -> None:
         """Copy the buffers into larger ones, or to another place in them, unless `width` columns up to `end`, one
         more behind it, and `slots` rows fit as it is."""
         if slots <= self._slots and width <= self.end < self._columns:
             return
-        if slots > self._slots:
-            self._slots = min(self._max_rows, max(slots, 2 * self._slots))
-        self._columns = width + max(_SPARE_COLUMNS, width // 2)
+        doubled = min(self._max_rows, max(slots, 2 * self._slots))
+        self._move(doubled if slots > self._slots else self._slots, width)
+
+    def _move(self, slots: int, width: int) -> None:
+        self._slots, self._columns = slots, width + max(_SPARE_COLUMNS, width // 2)
         for buffer in self._buffers:
             buffer.move_all(self._slots, self._columns, width)
         self.start, self.end = width - (self.end - self.start), width
@@ -191,6 +210,11 @@ class _Buffer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: the prompt has shown the shapes."""
+
+
+def _column_bytes(layers: Layers, tokens: int) -> int:
+    """Of one token in all layers."""
+    return sum(state.nbytes for states in layers for state in states or ()) // tokens
 
 
 def _states(layer: Any) -> States | None:

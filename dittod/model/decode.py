@@ -83,9 +83,10 @@ class _Prompt:
 class Decoder:
     """Decodes any number of rows, at most `max_rows` at a time, the rest in the order in which they came.
 
-    `prefix_bytes` bounds what is kept of earlier conversations; 0 where adapters change. `reproducible`: who gives a seed
-    gets the same text again, whatever else is being decoded. In 16 bits, the shape of a product decides how it is
-    rounded, and rounding who is drawn; so such rows are computed by themselves, and their prompts from the beginning.
+    `prefix_bytes` bounds what is kept of earlier conversations; 0 where adapters change. `reproducible`: who gives a
+    seed gets the same text again, whatever else is being decoded. In 16 bits, the shape of a product decides how it is
+    rounded, and rounding which token is drawn; so such rows are computed by themselves, and their prompts from the
+    beginning.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Decoder:
         self._max_rows = max_rows
         self._vocabulary = int(base.model.get_input_embeddings().weight.shape[0])
         self._waiting: deque[_Prompt] = deque()
-        self._batch = self._empty_batch()
+        self._shared: list[Batch] = []  # more than one only where rows of very different lengths run
         self._alone: list[Batch] = []  # of one row each
         self._seeds_are_alone = reproducible and base.dtype.itemsize < 4
         self.prefixes = PrefixCache(prefix_bytes)
@@ -219,19 +220,26 @@ class Decoder:
         self._give_tokens(rows, prompt.logits.expand(len(rows), -1))
         going_on = [row for row in rows if row.finish_reason is None]
         if going_on and self._is_alone(rows[0]):
-            for row in going_on:
-                self._alone.append(self._empty_batch())
-                self._alone[-1].join([row], prompt.layers, len(prompt.token_ids))
+            self._alone += [self._begun([row], prompt) for row in going_on]
         elif going_on:
-            self._batch.join(going_on, prompt.layers, len(prompt.token_ids))
+            spacious = (each for each in self._shared if each.takes(len(going_on), prompt.layers, prompt.done))
+            batch = next(spacious, None)
+            if batch is None:
+                self._shared.append(self._begun(going_on, prompt))
+            else:
+                batch.join(going_on, prompt.layers, prompt.done)
         return rows
+
+    def _begun(self, rows: list[Row], prompt: _Prompt) -> Batch:
+        batch = Batch(self._max_rows, margin=int(self._base.device.type == "cpu"))
+        batch.join(rows, prompt.layers, prompt.done)
+        return batch
 
     def _is_alone(self, row: Row) -> bool:
         return self._seeds_are_alone and row.sampling.seed is not None
 
     def _batches(self) -> list[Batch]:
-        """Those that have rows."""
-        return [batch for batch in (self._batch, *self._alone) if batch.rows]
+        return [*self._shared, *self._alone]
 
     def _running(self) -> int:
         return sum(len(batch.rows) for batch in self._batches())
@@ -273,12 +281,8 @@ class Decoder:
             tokens, layers = batch.known(row)
             self.prefixes.keep(row.adapter, (*row.prompt_ids, *row.token_ids)[:tokens], layers)
         batch.leave(rows)
-        if not self._batch.rows:
-            self._batch = self._empty_batch()
+        self._shared = [each for each in self._shared if each.rows]
         self._alone = [each for each in self._alone if each.rows]
-
-    def _empty_batch(self) -> Batch:
-        return Batch(self._max_rows, margin=int(self._base.device.type == "cpu"))
 
     def _give_tokens(self, rows: list[Row], logits: Tensor) -> None:
         """Draw one token for each row from `logits` (rows, vocabulary), and note what has to be known about it. A row

@@ -82,7 +82,10 @@ class PrefixCache:
         self._drop_until(self._limit_bytes - size_bytes)
         try:
             own = [_own(states) for states in layers]
-        except (MemoryError, torch.OutOfMemoryError):  # what is kept here is the first that can be spared
+        except (
+            MemoryError,
+            RuntimeError,
+        ):  # torch's kinds on GPU and CPU; what is kept here is what can be spared first
             self._kept.clear()
             return
         self._kept.append(_Conversation(adapter, wanted, own, size_bytes))

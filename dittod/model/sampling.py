@@ -18,6 +18,7 @@ from torch import Tensor
 from dittod.engine.protocol import Sampling
 
 _NUCLEUS_GUESS = 1024  # top_p looks at so many of the likeliest tokens first; sorting 150,000 is 50 times slower
+_COLDEST = 1e-6  # below, only the likeliest token is left, and numbers that small are no longer told from 0
 _BLOCK = 128  # entries whose mass is summed before the cumulative sum is taken, when drawing
 
 
@@ -41,7 +42,7 @@ def choose(
     scores = adjusted(logits, samplings, histories)  # (rows, vocabulary)
     if any(mask is not None for mask in masks):
         scores = constrained(scores, logits, masks)
-    greedy = [sampling.temperature == 0 for sampling in samplings]
+    greedy = [sampling.temperature < _COLDEST for sampling in samplings]
     if all(greedy):
         return scores.argmax(-1)
     drawn = draw(probabilities(scores, samplings), uniforms)
@@ -112,7 +113,7 @@ def probabilities(scores: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     top-k, top-p and min-p in this order, each on what the one before it left. Equal probabilities stay or go together.
     """
     if any(sampling.temperature not in (0, 1) for sampling in samplings):
-        temperature = _column([sampling.temperature or 1.0 for sampling in samplings], scores)
+        temperature = _column([max(sampling.temperature, _COLDEST) for sampling in samplings], scores)
         scores = (scores - scores.amax(-1, keepdim=True)) / temperature  # ≤ 0: nothing overflows, however cold
     likely = torch.softmax(scores, -1)  # (rows, vocabulary)
     if not any(_cuts(sampling) for sampling in samplings):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dittod.engine.protocol import Sampling
 from dittod.errors import ModelError, RequestError
-from dittod.model import decode
+from dittod.model import batch, decode
 from dittod.model.decode import Decoder, Row
 from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters, LoraShape
@@ -712,3 +712,46 @@ def test_a_seed_gives_the_same_bits_alone_in_company_and_when_the_prompt_is_know
     unseeded = asked(None)
     decode_all(decoder)
     assert unseeded.cached_prompt_tokens > 0 and alone.cached_prompt_tokens == company[0].cached_prompt_tokens == 0
+
+
+# --- memory -----------------------------------------------------------------------------------------------------
+
+
+def held_bytes(decoder: Decoder) -> int:
+    return sum(
+        state.nbytes for batch in decoder._batches() for buffer in batch._buffers for state in buffer.stored or ()
+    )
+
+
+def test_one_long_row_does_not_make_short_ones_hold_as_much(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven rows of 4 tokens and one of 400: together they would hold 8 · 400 columns, and more with room to grow."""
+    monkeypatch.setattr(batch, "_SMALL_BYTES", 0)
+    decoder = Decoder(endless, adapters, max_rows=8)
+    rows = [decoder.submit(prompt(tokens), replace(DRAWN, max_tokens=30))[0] for tokens in [4] * 7 + [400]]
+    for _ in range(20):
+        decoder.step()
+    config = endless.model.config
+    column = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    assert held_bytes(decoder) < 1.5 * column * (400 + 8 * 100)
+    decode_all(decoder)
+    for row in rows:
+        assert_scored_right(endless, adapters, row)
+
+
+def test_room_is_given_back_when_the_long_row_has_left(
+    endless: BaseModel, adapters: LoraAdapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = Decoder(endless, adapters, max_rows=8)
+    long = decoder.submit(prompt(400), replace(DRAWN, max_tokens=20))[0]
+    short = [decoder.submit(prompt(4, seed=i), replace(DRAWN, max_tokens=60))[0] for i in range(7)]
+    while long.finish_reason is None:
+        decoder.step()
+    before = held_bytes(decoder)
+    monkeypatch.setattr(batch, "_SMALL_BYTES", 0)
+    decoder.cancel(short[0])
+    assert held_bytes(decoder) < before / 3
+    decode_all(decoder)
+    for row in short[1:]:
+        assert_scored_right(endless, adapters, row)

@@ -111,12 +111,15 @@ def test_views_of_larger_tensors_are_copied_and_whole_ones_are_not() -> None:
     assert kept["whole"].keys.data_ptr() == whole.data_ptr()
 
 
-def test_memory_that_runs_out_costs_what_is_kept_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError, RuntimeError])  # the last is torch's on CPU
+def test_memory_that_runs_out_costs_what_is_kept_and_nothing_else(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = PrefixCache(10_000)
     keep(cache, (1, 2))
 
     def out_of_memory(_: object) -> None:
-        raise torch.OutOfMemoryError
+        raise kind
 
     with monkeypatch.context() as patch:
         patch.setattr(prefix, "_own", out_of_memory)

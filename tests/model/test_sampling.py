@@ -191,3 +191,10 @@ def test_where_a_bias_leaves_nothing_of_what_is_allowed_the_models_own_logits_de
     scores = LOGITS + torch.tensor([-math.inf, -math.inf, 0, 0])
     out = constrained(scores, LOGITS, [allowed])
     assert sixteenths(Sampling(), out) == pytest.approx([16 * 8 / 12, 16 * 4 / 12, 0, 0])
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 5e-324])
+def test_a_temperature_next_to_nothing_takes_the_likeliest_token(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    drawn = choose(logits, [Sampling(temperature=temperature)], [History((), ())], torch.tensor([0.999]))
+    assert drawn.tolist() == [1]
