@@ -6,17 +6,26 @@ together as it can and lets the others wait.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-from dittod_service.openai.errors import Failure, Refused
+from dittod_service.openai.errors import NO_RETRY, Failure, Refused
 
 MOST_ANSWERS = 128  # running and waiting together, unless told otherwise
 MOST_SECONDS = 1800.0  # for one request, from its first byte to its last, unless told otherwise
 LONGEST_WAIT_SECONDS = 60  # that a client is told to wait before it tries again
 _RECENT = 0.2  # weight of the latest request in the running mean of how long one takes
+
+TOOK_TOO_LONG = Failure(
+    504,
+    "The answer took longer than a request may: ask for less at once",
+    "server_error",
+    code="request_timeout",
+    headers=NO_RETRY,
+)
 
 
 class Admission:
@@ -28,11 +37,25 @@ class Admission:
         self._mean_seconds = 1.0  # of a request, of late
         self.taken = 0
 
-    @contextmanager
-    def place(self, answers: int) -> Iterator[None]:
-        """Hold so many places inside the block. Raises Refused where they are not free; one request may always run."""
+    def check(self, answers: int = 1) -> None:
+        """Raises Refused where so many places are not free; one request may always run."""
         if self.taken and self.taken + answers > self._most_answers:
             raise Refused(self._full())
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold one place inside the block, which is Refused when it takes longer than a request may."""
+        with self.place(1):
+            try:
+                async with asyncio.timeout(self.most_seconds):
+                    yield
+            except TimeoutError:
+                raise Refused(TOOK_TOO_LONG) from None
+
+    @contextmanager
+    def place(self, answers: int) -> Iterator[None]:
+        """Hold so many places inside the block. Raises Refused where they are not free."""
+        self.check(answers)
         self.taken += answers
         begun = time.monotonic()
         try:

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from dittod.errors import SettingsError
 from dittod.serving import Backend
 from dittod_service.admission import MOST_ANSWERS, MOST_SECONDS, Admission
-from dittod_service.body import BODY_SECONDS, BodyLimit, JsonOnly
+from dittod_service.body import BODY_SECONDS, MOST_BYTES_HELD, BodyLimit, JsonOnly
 from dittod_service.cors import CorsHeaders, KnownOrigins, Origins
 from dittod_service.failures import Failures
 from dittod_service.generation import KEEP_ALIVE_SECONDS, Format, Generation, headers, resolved
@@ -51,6 +51,7 @@ class Limits:
     """How much the endpoint takes on."""
 
     body_bytes: int = MAX_BODY_BYTES  # of one request
+    bytes_held: int = MOST_BYTES_HELD  # of all bodies that are being read or parsed
     body_seconds: float = BODY_SECONDS  # until it must have come in
     answers: int = MOST_ANSWERS  # running and waiting together
     request_seconds: float = MOST_SECONDS  # until the answer must be complete
@@ -80,7 +81,7 @@ def create_app(
         Middleware(Failures),
         Middleware(KnownHosts, allowed_hosts),
         Middleware(KnownOrigins, origins),
-        Middleware(BodyLimit, limits.body_bytes, limits.body_seconds),
+        Middleware(BodyLimit, limits.body_bytes, limits.body_seconds, limits.bytes_held),
         *([] if token is None else [Middleware(Token, token)]),
         Middleware(JsonOnly),
     ]

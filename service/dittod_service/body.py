@@ -1,4 +1,4 @@
-"""What a request may bring: JSON, no more than so much of it, and within a time.
+"""What requests may bring: JSON, no more than so much of it, each and together, and within a time.
 
 Pure ASGI. It counts bytes and seconds, and does not look at what they say.
 """
@@ -14,15 +14,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dittod_service.openai.errors import Failure, Refused
 
 BODY_SECONDS = 60.0  # until a body must be complete: 16 MiB over a slow wireless network
+MOST_BYTES_HELD = 64 * 2**20  # of all bodies that are being read or parsed
 
 
 class BodyLimit:
-    """No body larger than this, whether its length was announced or it comes in chunks, and none that drips."""
+    """No body larger than this, whether its length was announced or it comes in chunks, and none that drips.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, max_seconds: float = BODY_SECONDS) -> None:
+    Nor more than so many bytes of all bodies together. A body counts until somebody waits for what comes behind it,
+    which endpoints do when they have parsed it (see `generation.while_connected`), or until its request ends.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        max_seconds: float = BODY_SECONDS,
+        most_bytes_held: int = MOST_BYTES_HELD,
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_seconds = max_seconds
+        self._most_bytes_held = most_bytes_held
+        self._bytes_held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,20 +46,40 @@ class BodyLimit:
         deadline = time.monotonic() + self._max_seconds
         read_bytes, complete = 0, False
 
+        def release() -> None:
+            nonlocal read_bytes
+            self._bytes_held -= read_bytes
+            read_bytes = 0
+
         async def counted() -> Message:
             nonlocal read_bytes, complete
-            message = await (receive() if complete else _before(deadline, receive))
-            read_bytes += len(message.get("body", b""))
+            if complete:
+                release()
+                return await receive()
+            message = await _before(deadline, receive)
             complete = not message.get("more_body", False)
+            came = len(message.get("body", b""))
+            read_bytes += came
+            self._bytes_held += came
             self._check(read_bytes)
+            self._check_all()
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            release()
 
     def _check(self, body_bytes: int) -> None:
         if body_bytes > self._max_body_bytes:
             message = f"The body of the request is larger than {self._max_body_bytes} bytes"
             raise Refused(Failure(413, message, code="request_too_large"))
+
+    def _check_all(self) -> None:
+        if self._bytes_held > self._most_bytes_held:
+            message = "Too many large requests are being read at once: try again in a moment"
+            headers = {"retry-after": "1"}
+            raise Refused(Failure(503, message, "server_error", code="too_many_bodies", headers=headers))
 
 
 class JsonOnly:

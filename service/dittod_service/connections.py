@@ -12,17 +12,27 @@ from typing import Any
 
 import h11
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from dittod_service.failures import refusing
 from dittod_service.openai.errors import Failure
 from dittod_service.replies import failure_response
 from dittod_service.security import BROWSER_HEADERS
 
 MOST_WAITING_BYTES = 65536  # of requests behind one that is being answered
 MOST_CONNECTIONS = 1024  # unless told otherwise, or the system grants fewer files
+
+TURN_AWAY = refusing(
+    Failure(
+        503,
+        "Too many connections are open",
+        "server_error",
+        code="too_many_connections",
+        headers={"retry-after": "5", "connection": "close"},
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Connection(H11Protocol):
         self._patience = patience
         self._silent_since: float | None = self.loop.time()
         self._deaf_since: float | None = None
+        self._unread_bytes = 0  # at the last sweep
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,7 +64,7 @@ class Connection(H11Protocol):
         if beyond > self._patience.turned_away:
             transport.abort()
         elif beyond > 0:
-            self.app = _turn_away
+            self.app = TURN_AWAY
 
     def data_received(self, data: bytes) -> None:
         """A request that is being answered is the application's to time; between requests silence is ours."""
@@ -73,9 +84,10 @@ class Connection(H11Protocol):
         """Hang up if the client has used up the patience. To be called every now and then, with the loop's time."""
         if self._silent_since is not None and now - self._silent_since > self._patience.head_seconds:
             self.transport.close()
+        before, self._unread_bytes = self._unread_bytes, self.transport.get_write_buffer_size()
         if not (self.flow.write_paused or self.transport.is_closing()):
             self._deaf_since = None
-        elif self._deaf_since is None:
+        elif self._deaf_since is None or self._unread_bytes < before:
             self._deaf_since = now
         elif now - self._deaf_since > self._patience.deaf_seconds:
             self.transport.abort()
@@ -102,14 +114,6 @@ class Connection(H11Protocol):
     def _should_upgrade(self) -> bool:
         """Uvicorn would log two lines for each page or program that tries, Java's clients with every connection."""
         return False
-
-
-async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {"retry-after": "5", "connection": "close"}
-    failure = Failure(
-        503, "Too many connections are open", "server_error", code="too_many_connections", headers=headers
-    )
-    await failure_response(failure)(scope, receive, send)
 
 
 def _bytes_of(response: Response) -> bytes:

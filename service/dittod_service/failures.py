@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dittod.errors import DittodError
 from dittod_service.openai.errors import Failure, Refused, from_exception
 from dittod_service.replies import failure_response
+from dittod_service.security import BrowserHeaders, RequestId
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,15 @@ def failure_of(error: Exception) -> Failure:
     elif failure.status >= 500:
         logger.warning("A request failed: %s", error)  # title and hint hold nobody's text
     return failure
+
+
+def refusing(failure: Failure) -> ASGIApp:
+    """An application that tells everybody the same: for where the whole one is not asked."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await failure_response(failure, scope["path"])(scope, receive, send)
+
+    return RequestId(BrowserHeaders(refuse))
 
 
 def _place(error: Exception) -> str:

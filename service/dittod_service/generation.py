@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dittod.engine.protocol import Accepted, AnswerEvent, Done, Generate
@@ -28,6 +29,7 @@ from dittod_service.openai.request import R, parse
 from dittod_service.replies import Framing, json_response
 
 KEEP_ALIVE_SECONDS = 10.0
+MANY_EVENTS = 500  # of a whole answer: making one of more takes as long as others would notice
 Write = Callable[[bytes], Awaitable[None]]
 
 GOES_ON = Accepted("")  # for formats that have an object to say so in a silence
@@ -88,11 +90,10 @@ class Generation(Generic[R]):
         self._keep_alive_seconds = keep_alive_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await Request(scope, receive).body()
-        await while_connected(receive, self._answer(body, scope, receive, send))
+        request = await parsed(self._form.request, scope, receive, self._admission)
+        await while_connected(receive, self._answer(request, scope, receive, send))
 
-    async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        request = parse(self._form.request, body)
+    async def _answer(self, request: R, scope: Scope, receive: Receive, send: Send) -> None:
         served = resolved(self._backend, request.model)
         exchange = self._form.exchange(request, served, self._form.prefix + uuid.uuid4().hex)
         try:
@@ -102,7 +103,8 @@ class Generation(Generic[R]):
 
     async def _reply(self, exchange: Exchange, served: ServedModel, scope: Scope, receive: Receive, send: Send) -> None:
         if not exchange.generates:  # ollama's clients load a model so
-            await self._backend.ready()
+            async with self._admission.turn():
+                await self._backend.ready()
             await json_response(exchange.whole([]), headers=headers(served))(scope, receive, send)
             return
         with self._admission.place(sum(each.n for each in exchange.generates)):
@@ -111,8 +113,8 @@ class Generation(Generic[R]):
                 if exchange.streamed:
                     await self._stream(exchange, events, headers(served), send)
                 else:
-                    whole = [event async for event in events if event is not None]
-                    await json_response(exchange.whole(whole), headers=headers(served))(scope, receive, send)
+                    response = await _whole(exchange, events, headers(served))
+                    await response(scope, receive, send)
 
     async def _stream(
         self, exchange: Exchange, events: AsyncIterator[AnswerEvent | None], headers: dict[str, str], send: Send
@@ -156,6 +158,23 @@ class Generation(Generic[R]):
                 await _write_all(exchange.tell(event), framing, write)
             event = await anext(events)
         await _write_all(exchange.tell(event), framing, write)
+
+
+async def parsed(kind: type[R], scope: Scope, receive: Receive, admission: Admission) -> R:
+    """The request, of whose body nothing is kept. Raises Refused before the work of parsing where no place is free."""
+    body = await Request(scope, receive).body()
+    admission.check()
+    return parse(kind, body)
+
+
+async def _whole(exchange: Exchange, events: AsyncIterator[AnswerEvent | None], headers: Mapping[str, str]) -> Response:
+    """The answer as one object. A large one is made in a thread, as others would wait for seconds."""
+    told = [event async for event in events if event is not None]
+
+    def made() -> Response:
+        return json_response(exchange.whole(told), headers=headers)
+
+    return made() if len(told) < MANY_EVENTS else await asyncio.to_thread(made)
 
 
 async def _write_all(objects: Iterable[JsonObject], framing: Framing, write: Write) -> None:

@@ -21,9 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dittod.serving import Backend
 from dittod_service.app import Limits, create_app
 from dittod_service.connections import Connection, Patience
+from dittod_service.failures import refusing
 from dittod_service.listening import BACKLOG, certified, is_loopback, listen, listen_in_files, may_open_files
 from dittod_service.openai.errors import SHUTTING_DOWN
-from dittod_service.replies import failure_response
 
 FINISH_SECONDS = 4  # for answers that run when the server is told to end; then they are cut off
 LAST_WORD_SECONDS = 1.0  # for clients to be told so; then they are hung up on
@@ -160,6 +160,7 @@ class _LastWord:
     def __init__(self, app: ASGIApp, is_ending: Callable[[], bool]) -> None:
         self._app = app
         self._is_ending = is_ending
+        self._ended = refusing(SHUTTING_DOWN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
@@ -170,13 +171,13 @@ class _LastWord:
             await send(message)
 
         if scope["type"] == "http" and self._is_ending():
-            await failure_response(SHUTTING_DOWN)(scope, receive, send)
+            await self._ended(scope, receive, send)
             return
         try:
             await self._app(scope, receive, watched)
         except asyncio.CancelledError:
             if scope["type"] == "http" and not answered:
-                await failure_response(SHUTTING_DOWN)(scope, receive, send)
+                await self._ended(scope, receive, send)
 
 
 def doubts(url: str, on_loopback: bool, tls: tuple[Path, Path] | None, *, has_token: bool) -> Iterator[str]:

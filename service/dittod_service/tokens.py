@@ -6,7 +6,9 @@ the commands, nothing of tokenizers.
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -14,8 +16,9 @@ from typing_extensions import TypedDict
 
 from dittod.engine.protocol import Detokenize, Tokenize
 from dittod.serving import Backend, ServedModel
+from dittod.types import Message, Tool
 from dittod_service.openai.fields import Tools
-from dittod_service.openai.messages import MAX_MESSAGES, Turn, to_messages
+from dittod_service.openai.messages import Turns, to_messages
 from dittod_service.openai.request import ModelName, ModelRequest, missing, refusal, unsupported
 from dittod_service.openai.texts import MAX_TOKEN_ID
 from dittod_service.openai.tools import functions
@@ -33,7 +36,7 @@ class TokenizeRequest(ModelRequest):
     model: AnyModel = "base"  # all have the same tokenizer
     prompt: str | None = None
     content: str | None = None
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)] | None = None
+    messages: Turns | None = None
     tools: Tools | None = None
     add_special_tokens: bool | None = None
     add_special: bool | None = None  # llama.cpp's word, and its default for `content` is not to
@@ -83,9 +86,11 @@ def to_command(request: TokenizeRequest, id: str) -> Tokenize:
     if (request.prompt is not None) + (request.content is not None) + (request.messages is not None) > 1:
         raise refusal("prompt", "Give one of 'prompt', 'messages' and 'content'")
     if request.messages is not None:
-        messages = to_messages(request.messages)
-        _refuse_long(sum(len(message.content) for message in messages), "messages")
-        return Tokenize(id, messages=messages, tools=functions(request.tools))
+        messages, tools = to_messages(request.messages), functions(request.tools)
+        characters = sum(map(len, _texts_of_messages(messages)))
+        _refuse_long(characters, "messages")
+        _refuse_long(characters + sum(map(len, _texts_of_tools(tools))), "tools")
+        return Tokenize(id, messages=messages, tools=tools)
     if request.tools:
         raise refusal("tools", "The parameter is only allowed with 'messages'")
     if request.prompt is not None:
@@ -100,6 +105,19 @@ def to_command(request: TokenizeRequest, id: str) -> Tokenize:
 def to_response(token_ids: tuple[int, ...], context_tokens: int) -> TokenizeResponse:
     """The whole answer as one object."""
     return {"count": len(token_ids), "max_model_len": context_tokens, "tokens": list(token_ids)}
+
+
+def _texts_of_messages(messages: Sequence[Message]) -> Iterator[str]:
+    """All that a template may write out."""
+    for message in messages:
+        yield from (message.content, message.reasoning, message.tool_call_id, message.name)
+        for call in message.tool_calls:
+            yield from (call.id, call.name, call.arguments)
+
+
+def _texts_of_tools(tools: Sequence[Tool]) -> Iterator[str]:
+    for tool in tools:
+        yield from (tool.name, tool.description, json.dumps(tool.parameters, ensure_ascii=False))
 
 
 def _refuse_long(characters: int, at: str) -> None:

@@ -78,7 +78,7 @@ class FakeBackend:
         raise NotFound(f"There is no model '{name}'", "there are: " + ", ".join(m.name for m in MODELS))
 
     def health(self) -> dict[str, object]:
-        return {"status": "ok", "engine": {"state": "ready"}}
+        return {"status": "ok", "engine": "stopped"}
 
     async def ready(self) -> Ready:
         return READY

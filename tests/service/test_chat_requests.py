@@ -238,7 +238,7 @@ BAD = [
     (turn(role="user", content=[{}]), "messages[1].content[0].type"),
     (turn(role="user", content="hi", name=5), "messages[1].name"),
     (turn(role="assistant", tool_calls="x"), "messages[1].tool_calls"),
-    (turn(role="assistant", tool_calls=[{}] * 4097), "messages[1].tool_calls"),
+    (turn(role="assistant", tool_calls=[{}] * 4097), "messages"),
     ({"messages": [{"role": "assistant", "tool_calls": [{}] * 2049}] * 2}, "messages"),
     (turn(role="assistant", tool_calls=[{}]), "messages[1].tool_calls[0].function"),
     (turn(role="assistant", tool_calls=[{"function": {}}]), "messages[1].tool_calls[0].function.name"),

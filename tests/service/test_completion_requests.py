@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dittod.engine.protocol import Generate
+from dittod.errors import RequestError
+from dittod_service.openai.texts import texts_of
 
 from .conftest import Ask
 from .fakes import FakeBackend
@@ -93,3 +95,9 @@ def test_what_cannot_be_served_is_refused_by_its_name(
     error = error_of(response)
     assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert backend.asked == []
+
+
+def test_token_ids_beyond_every_context_are_refused() -> None:
+    """By the function itself: the body's limit would come first in these tests."""
+    with pytest.raises(RequestError, match="at most 1048576 token ids"):
+        texts_of([[1], [1] * (2**20 + 1)], "prompt", 2)

@@ -113,11 +113,13 @@ def test_beyond_the_most_connections_clients_are_told_to_come_later(backend: Fak
     with running(backend, few) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(6)]
         assert is_hung_up(stack.enter_context(connect(server)))
-        for client in clients[4:]:
-            client.sendall(head("/health", "GET"))
+        for client, path in zip(clients[4:], ("/health", "/api/tags"), strict=True):
+            client.sendall(head(path, "GET"))
             answer = read_all(client)
             assert answer.startswith(b"HTTP/1.1 503") and b"retry-after: 5" in answer
-            assert b'"code":"too_many_connections"' in answer
+            assert b"x-content-type-options: nosniff" in answer and b"x-request-id: req_" in answer
+            expected = b'{"error":"Too many' if path == "/api/tags" else b'"code":"too_many_connections"'
+            assert expected in answer
         for client in clients[:4]:
             client.sendall(head("/health", "GET"))
             assert client.recv(10_000).startswith(b"HTTP/1.1 200")

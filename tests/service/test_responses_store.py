@@ -121,11 +121,45 @@ def test_the_answer_to_a_call_goes_on_from_the_call(create: Create, backend: Fak
     )
 
 
-def test_a_reference_stands_for_an_item_that_is_kept(ask: Ask, create: Create, backend: FakeBackend) -> None:
-    first = create(input=[{"role": "user", "content": "hi", "id": "msg_mine"}])
+def test_a_reference_stands_for_an_item_whose_id_was_made_here(ask: Ask, create: Create, backend: FakeBackend) -> None:
+    first = create()
+    (heard,) = ask("GET", f"{PATH}/{first['id']}/input_items").json()["data"]
     said = first["output"][0]["id"]
-    create(input=[{"type": "item_reference", "id": "msg_mine"}, {"id": said}, {"role": "user", "content": "go on"}])
+    create(input=[{"type": "item_reference", "id": heard["id"]}, {"id": said}, {"role": "user", "content": "go on"}])
     assert [message.content for message in backend.asked[-1].messages or ()] == ["hi", TEXT, "go on"]
+
+
+def test_a_clients_own_id_stands_for_its_item_in_the_same_conversation_only(
+    ask: Ask, create: Create, backend: FakeBackend
+) -> None:
+    def named(words: str) -> dict[str, str]:
+        return {"role": "user", "content": words, "id": "msg_1"}
+
+    reference = {"type": "item_reference", "id": "msg_1"}
+    mine = create(input=[named("mine"), reference])
+    create(input=[named("another's")])
+    create(input=[reference], previous_response_id=mine["id"])
+    said = [message.content for message in backend.asked[-1].messages or ()]
+    assert said == ["mine", "mine", TEXT, "mine"]
+    changed = {"role": "assistant", "content": "changed", "id": mine["output"][0]["id"]}
+    create(input=[changed, {"type": "item_reference", "id": changed["id"]}])
+    assert [message.content for message in backend.asked[-1].messages or ()] == ["changed", "changed"]
+    refused = ask("POST", PATH, json={"model": "base", "input": [reference]})
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "input[0].id")
+
+
+def test_an_item_can_be_referred_to_while_any_conversation_with_it_is_kept(
+    ask: Ask, create: Create, backend: FakeBackend
+) -> None:
+    first = create()
+    said = {"type": "item_reference", "id": first["output"][0]["id"]}
+    second = create(input=[said, {"role": "user", "content": "go on"}])
+    create(input=first["output"])  # the client's own copy
+    ask("DELETE", f"{PATH}/{first['id']}")
+    create(input=[said], store=False)
+    assert [message.content for message in backend.asked[-1].messages or ()] == [TEXT]
+    ask("DELETE", f"{PATH}/{second['id']}")
+    assert ask("POST", PATH, json={"model": "base", "input": [said]}).status_code == 400
 
 
 def test_the_items_of_an_input_are_listed_page_by_page(ask: Ask, create: Create) -> None:
@@ -182,7 +216,7 @@ def response(id: str) -> ResponseObject:
 
 
 def items(words: str) -> Any:
-    return items_of(words, "resp_x", dict)
+    return items_of(words, "resp_x", (), {}.get)
 
 
 def test_a_response_is_kept_for_an_hour() -> None:
@@ -199,7 +233,7 @@ def test_a_response_is_kept_for_an_hour() -> None:
     clock.seconds = 5400
     with pytest.raises(RequestError, match="not found"):
         store.conversation("resp_2")
-    assert store.items() == {}
+    assert store.item("msg_xin0") is None
 
 
 def test_the_oldest_make_room_for_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,20 +148,23 @@ def test_a_client_that_does_not_read_does_not_keep_the_server_up(
     assert "Traceback" not in caplog.text
 
 
-def test_a_request_that_comes_when_the_end_has_begun_is_told_so(backend: FakeBackend) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
+def test_a_request_that_comes_when_the_end_has_begun_is_told_so(backend: FakeBackend, path: str) -> None:
     async def scenario() -> httpx.Response:
         server = Server(backend, TOKEN, port=0)
         running = asyncio.create_task(server.listen_and_serve())
         async with httpx.AsyncClient(base_url=server.url, headers=BEARER) as client:
             assert (await client.get("/health")).status_code == 200
             server.should_exit = True  # which uvicorn sees a tenth of a second later
-            answer = await client.post("/v1/chat/completions", json=CHAT)
+            answer = await client.post(path, json=CHAT)
         await asyncio.wait_for(running, 5)
         return answer
 
     answer = asyncio.run(scenario())
-    assert (answer.status_code, error_of(answer)["code"]) == (503, "shutting_down")
-    assert answer.headers["retry-after"] == "5"
+    told = answer.json()["error"]
+    assert told == "The server is shutting down" if path == "/api/chat" else told["code"] == "shutting_down"
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-request-id"]
     assert backend.asked == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from dittod.engine.protocol import Tokenize, Tokenized
 from dittod.errors import RequestError
 from dittod.types import Message, Tool
+from dittod_service.openai.messages import Turn
 from dittod_service.tokens import DetokenizeRequest, TokenizeRequest, to_command
 
 from .conftest import Ask
@@ -135,5 +136,22 @@ def test_more_than_the_engine_reads_within_a_second_is_refused() -> None:
         with pytest.raises(RequestError) as caught:
             to_command(TokenizeRequest.model_validate(given), "id")
         assert caught.value.param in given
+    for more in (
+        {"reasoning_content": long},
+        {"tool_calls": [{"function": {"name": "look", "arguments": long}}]},
+        {"tool_calls": [{"id": long, "function": {"name": "look"}}]},
+        {"tool_calls": [{"function": {"name": long}}]},
+        {"role": "tool", "tool_call_id": long},
+        {"role": "tool", "name": long},
+    ):
+        with pytest.raises(RequestError) as caught:
+            to_command(TokenizeRequest(messages=[Turn(**{"role": "assistant", "content": "", **more})]), "id")
+        assert caught.value.param == "messages"
+    almost = {"messages": [{"role": "user", "content": long[20:]}]}
+    schema = {"properties": {"a" * 20: {}}}
+    for more in ({"name": "a" * 20}, {"name": "a", "description": long[:20]}, {"name": "a", "parameters": schema}):
+        with pytest.raises(RequestError) as caught:
+            to_command(TokenizeRequest.model_validate(almost | {"tools": [{"type": "function"} | more]}), "id")
+        assert caught.value.param == "tools"
     with pytest.raises(ValueError, match="at most 262144"):
         DetokenizeRequest.model_validate({"tokens": [1] * (2**18 + 1)})

@@ -80,14 +80,6 @@ class Piece:
     calls: tuple[Call, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
 
-    def __add__(self, other: Piece) -> Piece:
-        return Piece(
-            self.content + other.content,
-            self.thinking + other.thinking,
-            self.calls + other.calls,
-            self.logprobs + other.logprobs,
-        )
-
 
 Shape = Callable[[Piece], JsonObject]
 
@@ -128,7 +120,7 @@ class OllamaExchange:
     def whole(self, events: Sequence[AnswerEvent]) -> JsonObject:
         if not self.generates:
             return {**self._line(Piece()), "done": True, "done_reason": "load"}
-        answer = sum((piece for event in events for piece in self._pieces(event)), Piece())
+        answer = _together([piece for event in events for piece in self._pieces(event)])
         (done,) = (event for event in events if isinstance(event, Done))
         return self._last(answer, done)
 
@@ -187,6 +179,15 @@ class OllamaExchange:
             "prompt_eval_count": done.prompt_tokens,
             "eval_count": done.completion_tokens,
         }
+
+
+def _together(pieces: Sequence[Piece]) -> Piece:
+    return Piece(
+        "".join(piece.content for piece in pieces),
+        "".join(piece.thinking for piece in pieces),
+        tuple(call for piece in pieces for call in piece.calls),
+        tuple(entry for piece in pieces for entry in piece.logprobs),
+    )
 
 
 def rfc3339(posix_seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from dittod.engine.protocol import AdapterRef, Generate
@@ -28,20 +28,20 @@ from dittod_service.ollama.request import (
 )
 from dittod_service.openai.errors import JsonObject
 from dittod_service.openai.fields import Tools
-from dittod_service.openai.messages import MAX_MESSAGES, ROLES
-from dittod_service.openai.request import Wire, refusal
+from dittod_service.openai.messages import MAX_MESSAGES, ROLES, few_calls
+from dittod_service.openai.request import Label, Wire, at_most, refusal
 from dittod_service.openai.tools import functions
 
 
 class CalledFunction(Wire):
-    name: str
+    name: Label
     arguments: dict[str, object] | None = None
 
 
 class Called(Wire):
     """One call of an assistant's turn."""
 
-    id: str | None = None
+    id: Label | None = None
     function: CalledFunction
 
 
@@ -52,13 +52,16 @@ class Turn(Wire):
     content: str | None = None
     thinking: str | None = None
     images: Images | None = None
-    tool_calls: Annotated[list[Called], Field(fail_fast=True)] | None = None
-    tool_call_id: str | None = None
-    tool_name: str | None = None
+    tool_calls: list[Called] | None = None
+    tool_call_id: Label | None = None
+    tool_name: Label | None = None
+
+
+Turns = Annotated[list[Turn], Field(max_length=MAX_MESSAGES), BeforeValidator(few_calls), at_most(MAX_MESSAGES)]
 
 
 class ChatRequest(PromptRequest):
-    messages: Annotated[list[Turn], Field(max_length=MAX_MESSAGES, fail_fast=True)] | None = None
+    messages: Turns | None = None
     tools: Tools | None = None
 
 

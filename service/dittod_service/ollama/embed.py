@@ -60,7 +60,7 @@ async def embed(backend: Backend, request: EmbedRequest, served: ServedModel) ->
     refuse_other_size(request.dimensions, ready.embedding_size)
     texts = _texts(request.input)
     if request.truncate is not False:
-        texts = tuple(await asyncio.gather(*(_cut(backend, text, ready) for text in texts)))
+        texts = await _all_cut(backend, texts, ready)
     embedded = await backend.embed(Embed(uuid.uuid4().hex, texts)) if texts else Embedded("", (), 0)
     return {
         "model": request.model,
@@ -89,6 +89,16 @@ def _texts(value: object) -> Texts:
     if any(not isinstance(text, str) for text in texts):
         raise refusal("input", "Expected a string or a list of strings", "invalid_type")
     return texts
+
+
+async def _all_cut(backend: Backend, texts: Texts, ready: Ready) -> Texts:
+    """None is worked on any more when one has failed."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            cuts = [group.create_task(_cut(backend, text, ready)) for text in texts]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return tuple(cut.result() for cut in cuts)
 
 
 async def _cut(backend: Backend, text: str | tuple[int, ...], ready: Ready) -> str | tuple[int, ...]:

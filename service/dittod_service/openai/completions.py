@@ -6,7 +6,7 @@ Generates, and the choices of prompt i are numbered from i times n.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -17,21 +17,15 @@ from dittod.serving import ServedModel
 from dittod_service.openai.answer import Event, Head
 from dittod_service.openai.completion_answer import CompletionChunks, to_response
 from dittod_service.openai.errors import Failure, JsonObject
-from dittod_service.openai.request import MAX_CHOICES, TextRequest, missing, refusal, sampling
+from dittod_service.openai.request import MAX_CHOICES, TextRequest, refusal, sampling
+from dittod_service.openai.texts import schema_of_texts, texts_of
 
 MAX_PROMPTS = 128
 MAX_ANSWERS = 256  # to all prompts of a request together
-MAX_PROMPT_TOKENS = 2**20  # of one prompt: beyond every context, and still counted in a moment
-MAX_TOKEN_ID = 2**31 - 1
-
-_TOKEN_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}, "minItems": 1}
-_STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_PROMPTS}
-_LISTS_OF_IDS = {"type": "array", "items": _TOKEN_IDS, "minItems": 1, "maxItems": MAX_PROMPTS}
-Prompt = Annotated[object, WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS, _TOKEN_IDS, _LISTS_OF_IDS]})]
 
 
 class CompletionRequest(TextRequest):
-    prompt: Prompt
+    prompt: Annotated[object, WithJsonSchema(schema_of_texts(MAX_PROMPTS))]
     max_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None  # 0: only the echo
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -73,7 +67,8 @@ def from_request(request: CompletionRequest, adapter: AdapterRef | None, id: str
         suffix=_suffix(request),
         echo=bool(request.echo),
     )
-    generates = [replace(each, id=f"{id}-{number}") for number, each in enumerate(_prompts(request.prompt, blank))]
+    prompts = texts_of(request.prompt, "prompt", MAX_PROMPTS)
+    generates = [_asked(prompt, blank, f"{id}-{number}") for number, prompt in enumerate(prompts)]
     if len(generates) * blank.n > MAX_ANSWERS:
         raise refusal(
             "n", f"{len(generates)} prompts and {blank.n} answers to each are more than {MAX_ANSWERS} answers"
@@ -107,45 +102,7 @@ def _suffix(request: CompletionRequest) -> str | None:
     return request.suffix
 
 
-def _prompts(prompt: object, blank: Generate) -> Iterator[Generate]:
-    if prompt is None:
-        raise missing("prompt")
+def _asked(prompt: str | tuple[int, ...], blank: Generate, id: str) -> Generate:
     if isinstance(prompt, str):
-        yield replace(blank, prompt=prompt)
-        return
-    if not isinstance(prompt, list):
-        raise _bad_prompt("prompt")
-    if not prompt:
-        raise refusal("prompt", "It is empty")
-    if isinstance(prompt[0], int):
-        yield replace(blank, prompt_token_ids=_token_ids(prompt, "prompt"))
-        return
-    if len(prompt) > MAX_PROMPTS:
-        raise refusal("prompt", f"Expected at most {MAX_PROMPTS} prompts, got {len(prompt)}")
-    for number, each in enumerate(prompt):
-        yield _one_of_several(each, blank, f"prompt[{number}]")
-
-
-def _one_of_several(prompt: object, blank: Generate, at: str) -> Generate:
-    if isinstance(prompt, str):
-        return replace(blank, prompt=prompt)
-    if isinstance(prompt, list):
-        return replace(blank, prompt_token_ids=_token_ids(prompt, at))
-    raise _bad_prompt(at)
-
-
-def _token_ids(values: list[object], at: str) -> tuple[int, ...]:
-    if not values:
-        raise refusal(at, "It is empty")
-    if len(values) > MAX_PROMPT_TOKENS:
-        raise refusal(at, f"Expected at most {MAX_PROMPT_TOKENS} token ids, got {len(values)}")
-    ids = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    if len(ids) != len(values):
-        raise _bad_prompt(at)
-    if min(ids) < 0 or max(ids) > MAX_TOKEN_ID:
-        raise refusal(at, "There is a number in it that is no token id")
-    return tuple(ids)
-
-
-def _bad_prompt(at: str) -> Exception:
-    return refusal(at, "Expected a string, a list of strings, token ids, or a list of those", "invalid_type")
+        return replace(blank, id=id, prompt=prompt)
+    return replace(blank, id=id, prompt_token_ids=prompt)

@@ -8,41 +8,21 @@ from typing import Annotated
 
 from pydantic import WithJsonSchema
 
-from dittod_service.openai.formats import NAME
-from dittod_service.openai.tools import MAX_DESCRIPTION_CHARACTERS, MAX_TOOLS
+from dittod_service.openai.schemas import FUNCTION, NULL, PLAIN_NAME, SWITCH, allowed, object_with, tools
+from dittod_service.openai.tools import MAX_TOOLS
 
-_NULL = {"type": "null"}
-_NAME = {"type": "string", "pattern": f"^{NAME}$"}
-_SWITCH = {"type": ["boolean", "null"]}
+_FUNCTION = object_with(["name"], **FUNCTION)
+_TOOL = object_with(["type", "function"], type={"const": "function"}, function=_FUNCTION)
+_NAMED = object_with(["name"], name=PLAIN_NAME)
+_CHOICE = object_with(["type", "function"], type={"const": "function"}, function=_NAMED)
+_ALLOWED = object_with(["tools"], **allowed(_CHOICE))
+_SCHEMA = object_with(["schema"], name={"anyOf": [PLAIN_NAME, NULL]}, schema={"type": "object"}, strict=SWITCH)
 
-
-def _object(required: list[str], **properties: object) -> dict[str, object]:
-    return {"type": "object", "properties": properties, "required": required}
-
-
-_FUNCTION = _object(
-    ["name"],
-    name=_NAME,
-    description={"type": ["string", "null"], "maxLength": MAX_DESCRIPTION_CHARACTERS},
-    parameters={"type": ["object", "null"], "properties": {"type": {"const": "object"}}},
-    strict=_SWITCH,
-)
-_SKIPPED = _object(["type"], type={"type": "string", "not": {"const": "function"}})
-_TOOLS = {"anyOf": [_object(["type", "function"], type={"const": "function"}, function=_FUNCTION), _SKIPPED]}
-_NAMED = _object(["name"], name=_NAME)
-_CHOICE = _object(["type", "function"], type={"const": "function"}, function=_NAMED)
-_ALLOWED = _object(
-    ["tools"],
-    mode={"enum": ["auto", "required", None]},
-    tools={"type": "array", "items": {"anyOf": [_CHOICE, _SKIPPED]}, "maxItems": MAX_TOOLS},
-)
-_SCHEMA = _object(["schema"], name={"anyOf": [_NAME, _NULL]}, schema={"type": "object"}, strict=_SWITCH)
-
-Nothing = Annotated[object, WithJsonSchema(_NULL)]  # refused by its name otherwise
-Tools = Annotated[list[object], WithJsonSchema({"type": "array", "items": _TOOLS, "maxItems": MAX_TOOLS})]
+Nothing = Annotated[object, WithJsonSchema(NULL)]  # refused by its name otherwise
+Tools = Annotated[list[object], WithJsonSchema(tools(_TOOL))]
 Functions = Annotated[list[object], WithJsonSchema({"type": "array", "items": _FUNCTION, "maxItems": MAX_TOOLS})]
 Modalities = Annotated[list[str], WithJsonSchema({"type": "array", "items": {"const": "text"}, "maxItems": 1})]
-FunctionCall = Annotated[object, WithJsonSchema({"anyOf": [{"enum": ["none", "auto"]}, _NAMED, _NULL]})]
+FunctionCall = Annotated[object, WithJsonSchema({"anyOf": [{"enum": ["none", "auto"]}, _NAMED, NULL]})]
 ToolChoice = Annotated[
     object,
     WithJsonSchema(
@@ -50,8 +30,8 @@ ToolChoice = Annotated[
             "anyOf": [
                 {"enum": ["none", "auto", "required"]},
                 _CHOICE,
-                _object(["type", "allowed_tools"], type={"const": "allowed_tools"}, allowed_tools=_ALLOWED),
-                _NULL,
+                object_with(["type", "allowed_tools"], type={"const": "allowed_tools"}, allowed_tools=_ALLOWED),
+                NULL,
             ]
         }
     ),
@@ -61,9 +41,9 @@ ResponseFormat = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                _object(["type"], type={"enum": ["text", "json_object"]}),
-                _object(["type", "json_schema"], type={"const": "json_schema"}, json_schema=_SCHEMA),
-                _NULL,
+                object_with(["type"], type={"enum": ["text", "json_object"]}),
+                object_with(["type", "json_schema"], type={"const": "json_schema"}, json_schema=_SCHEMA),
+                NULL,
             ]
         }
     ),

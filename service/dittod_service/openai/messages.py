@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from dittod.types import Message, Role, ToolCall
-from dittod_service.openai.request import Wire, at_most, missing, refusal, unsupported
+from dittod_service.openai.request import Label, Wire, at_most, missing, refusal, unsupported
 
 MAX_MESSAGES = 4096
 MAX_CALLS = 4096  # in all turns together
@@ -45,14 +46,14 @@ Content = Annotated[
 class CalledFunction(Wire):
     """What an assistant called."""
 
-    name: str
+    name: Label
     arguments: str | None = None
 
 
 class Called(Wire):
     """One call of an assistant's turn."""
 
-    id: str | None = None
+    id: Label | None = None
     type: str | None = None  # 'function', unless told otherwise; others are skipped as the tools of their types are
     function: CalledFunction | None = None
 
@@ -62,25 +63,33 @@ class Turn(Wire):
 
     role: Annotated[str, WithJsonSchema({"enum": list(ROLES)})]
     content: Content = None
-    name: str | None = None
+    name: Label | None = None
     refusal: str | None = None  # of an assistant, in place of its content
     reasoning_content: str | None = None  # of an assistant
     reasoning: str | None = None  # the same, as other servers call it
-    tool_calls: Annotated[list[Called] | None, Field(max_length=MAX_CALLS), at_most(MAX_CALLS)] = None
+    tool_calls: Annotated[list[Called] | None, Field(max_length=MAX_CALLS)] = None
     function_call: CalledFunction | None = None  # OpenAI's older form of one call
-    tool_call_id: str | None = None
+    tool_call_id: Label | None = None
+
+
+def few_calls(turns: object) -> object:
+    """Counts the calls of all turns before any of them becomes an object of ours: a call is two bytes at least, and
+    its object hundreds."""
+    listed = [turn.get("tool_calls") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    calls = sum(len(each) for each in listed if isinstance(each, list))
+    if calls > MAX_CALLS:
+        message = "Expected at most {most} tool calls in all, got {got}"
+        raise PydanticCustomError("too_long", message, {"most": MAX_CALLS, "got": calls})
+    return turns
 
 
 Turns = Annotated[
-    list[Turn], Field(min_length=1, max_length=MAX_MESSAGES), at_most(MAX_MESSAGES)
+    list[Turn], Field(min_length=1, max_length=MAX_MESSAGES), BeforeValidator(few_calls), at_most(MAX_MESSAGES)
 ]  # all of a conversation
 
 
 def to_messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
     """A client's conversation as the engine takes it."""
-    calls = sum(len(turn.tool_calls or ()) for turn in turns)
-    if calls > MAX_CALLS:
-        raise refusal("messages", f"Expected at most {MAX_CALLS} tool calls in all, got {calls}")
     return named_results(_message(turn, f"messages[{number}]") for number, turn in enumerate(turns))
 
 

@@ -19,6 +19,8 @@ MAX_CHOICES = 16  # answers to one prompt: a larger `n` is a way to keep the mac
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 1024  # of each
 MAX_BIASES = 1024
+MAX_CONTAINERS = 50_000  # objects and lists in one body: each takes a hundred times the memory of its text
+MAX_VALUES = 500_000  # in them: a list of token ids may be long
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -60,6 +62,8 @@ class StreamOptions(Wire):
 
 
 ModelName = Annotated[str, Field(max_length=256)]
+MAX_LABEL = 1024  # characters of a name or an id: templates repeat them
+Label = Annotated[str, Field(max_length=MAX_LABEL)]
 
 
 class ModelRequest(Wire):
@@ -119,6 +123,7 @@ def at_most(most: int) -> BeforeValidator:
 
 def parse(kind: type[R], body: bytes) -> R:
     """The request in a body. Raises RequestError with the path of what is wrong."""
+    _refuse_crowds(body)
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -173,6 +178,26 @@ def stops_of(value: object, at: str = "stop", most: int = MAX_STOPS) -> tuple[st
     if any(len(stop) > MAX_STOP_CHARACTERS for stop in stops):
         raise refusal(at, f"Expected strings of at most {MAX_STOP_CHARACTERS} characters")
     return tuple(stops)
+
+
+def _refuse_crowds(body: bytes) -> None:
+    """Megabytes of `{},` would be gigabytes of objects, which nothing below could count before they are made."""
+    if _is_crowded(body) and _is_crowded(_outside_of_strings(body)):
+        most = f"{MAX_CONTAINERS} objects and lists with {MAX_VALUES} values in all"
+        raise RequestError(f"The body of the request has too many parts: {most} are the most", code="too_many_parts")
+
+
+def _is_crowded(text: bytes) -> bool:
+    return text.count(b"{") + text.count(b"[") > MAX_CONTAINERS or text.count(b",") > MAX_VALUES
+
+
+def _outside_of_strings(body: bytes) -> bytes:
+    """Without the texts, which may be as full of braces as they like.
+
+    Between so many texts that some are left over stand more commas or braces than may be, if it is JSON.
+    """
+    without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(without_escapes.split(b'"', 4 * (MAX_VALUES + MAX_CONTAINERS))[::2])
 
 
 def _or(value: float | None, default: float) -> float:

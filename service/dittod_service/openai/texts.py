@@ -8,6 +8,7 @@ from dittod_service.openai.errors import JsonObject
 from dittod_service.openai.request import missing, refusal
 
 MAX_TOKEN_ID = 2**31 - 1
+MAX_TOKEN_IDS = 2**20  # of one text: beyond every context, and still counted in a moment
 
 Texts = tuple[str | tuple[int, ...], ...]
 
@@ -49,6 +50,8 @@ def _text(value: object, at: str) -> str | tuple[int, ...]:
 def _token_ids(values: Sequence[object], at: str) -> tuple[int, ...]:
     if not values:
         raise refusal(at, "It is empty")
+    if len(values) > MAX_TOKEN_IDS:
+        raise refusal(at, f"Expected at most {MAX_TOKEN_IDS} token ids, got {len(values)}")
     ids = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     if len(ids) != len(values):
         raise _neither(at)

@@ -21,8 +21,9 @@ class ResponseExchange:
 
     def __init__(self, store: Store, request: ResponseRequest, served: ServedModel, id: str) -> None:
         refuse_unsupported(request)
-        given = items_of([] if request.input is None else request.input, id, store.items)
-        self._input = (*store.conversation(request.previous_response_id), *given)
+        before = store.conversation(request.previous_response_id)
+        given = items_of([] if request.input is None else request.input, id, before, store.item)
+        self._input = (*before, *given)
         self._store = store if request.stored else None
         tools = functions(request.tools)
         use = chosen(request.tool_choice, tools)

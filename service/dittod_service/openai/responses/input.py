@@ -1,16 +1,16 @@
 """What clients give as `input`, brought into the shapes of `items`.
 
-Nothing is looked up but references to items of answers that are still kept. Unknown fields are dropped; items that a
-client can only have from other servers are refused by their place.
+Nothing is looked up but references to items: of the same conversation, or those whose ids were made here. Unknown
+fields are dropped; items that a client can only have from other servers are refused by their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from dittod_service.openai.messages import text_of
-from dittod_service.openai.request import missing, refusal
+from dittod_service.openai.request import MAX_LABEL, missing, refusal
 from dittod_service.openai.responses.fields import MAX_ID_CHARACTERS, MAX_ITEMS
 from dittod_service.openai.responses.items import (
     FunctionCall,
@@ -26,7 +26,7 @@ from dittod_service.openai.responses.items import (
     item_id,
 )
 
-Known = Callable[[], Mapping[str, Item]]  # items that can be referred to, by id
+Known = Callable[[str], Item | None]  # the item that an id refers to
 
 _ROLES: dict[str, InputRole] = {"user": "user", "system": "system", "developer": "developer"}
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}  # parts, and their text
@@ -34,19 +34,23 @@ _THOUGHTS = {"reasoning_text": "text"}
 _MEDIA = frozenset({"input_image", "input_file", "input_audio"})
 
 
-def items_of(given: object, response_id: str, known: Known) -> tuple[Item, ...]:
-    """The items of an `input`. Raises RequestError with the place of what cannot be used."""
+def items_of(given: object, response_id: str, before: Sequence[Item], known: Known) -> tuple[Item, ...]:
+    """The items of an `input`, behind those `before`, which they may refer to as to each other; `known` are others.
+    Raises RequestError with the place of what cannot be used."""
     if isinstance(given, str):
         return (_input_message("user", given, item_id("message", response_id, "in0")),)
     if not isinstance(given, list):
         raise refusal("input", "Expected a string or a list of items", "invalid_type")
     if len(given) > MAX_ITEMS:
         raise refusal("input", f"Expected at most {MAX_ITEMS} items, got {len(given)}")
-    known = cache(known)
-    return tuple(
-        _item(value, f"input[{number}]", partial(item_id, response_id=response_id, place=f"in{number}"), known)
-        for number, value in enumerate(given)
-    )
+    own = {item["id"]: item for item in before}
+    items: list[Item] = []
+    for number, value in enumerate(given):
+        new_id = partial(item_id, response_id=response_id, place=f"in{number}")
+        item = _item(value, f"input[{number}]", new_id, lambda id: own.get(id) or known(id))
+        own[item["id"]] = item
+        items.append(item)
+    return tuple(items)
 
 
 def _item(value: object, at: str, new_id: Callable[[str], str], known: Known) -> Item:
@@ -76,9 +80,10 @@ def _kind(value: Mapping[str, object], at: str) -> str:
 
 
 def _referred(value: Mapping[str, object], at: str, known: Known) -> Item:
-    item = known().get(_string(value, "id", at))
+    item = known(_string(value, "id", at))
     if item is None:
-        raise refusal(f"{at}.id", "There is no such item in the responses that are kept here: send the item itself")
+        reason = "There is no such item in this conversation or in the answers that are kept here: send the item itself"
+        raise refusal(f"{at}.id", reason)
     return item
 
 
@@ -141,4 +146,6 @@ def _string(value: Mapping[str, object], key: str, at: str) -> str:
         raise missing(f"{at}.{key}")
     if not isinstance(found, str):
         raise refusal(f"{at}.{key}", "Expected a string", "invalid_type")
+    if key != "arguments" and len(found) > MAX_LABEL:
+        raise refusal(f"{at}.{key}", f"Expected at most {MAX_LABEL} characters, got {len(found)}")
     return found

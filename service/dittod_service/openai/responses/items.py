@@ -99,3 +99,8 @@ _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "f
 def item_id(kind: str, response_id: str, place: str) -> str:
     """The id of an item that the client did not name: one per response and place in it."""
     return f"{_PREFIXES[kind]}_{response_id.removeprefix('resp_')}{place}"
+
+
+def named_for(response_id: str, item: Item) -> bool:
+    """Was the item's id made here, for this response? No client knew the response's id when it named its items."""
+    return item["id"].startswith(f"{_PREFIXES[item['type']]}_{response_id.removeprefix('resp_')}")

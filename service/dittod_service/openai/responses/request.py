@@ -30,6 +30,13 @@ from dittod_service.openai.tools import ToolUse
 # what the engine calls as chats do
 NAMES = {"messages": "input", "response_format": "text.format", "reasoning_effort": "reasoning.effort"}
 LOGPROBS = "message.output_text.logprobs"  # the only thing to `include` that there is
+CALLED_HERE = {  # what chats know under another name
+    "max_tokens": "'max_output_tokens'",
+    "max_completion_tokens": "'max_output_tokens'",
+    "response_format": "'text.format'",
+    "reasoning_effort": "'reasoning.effort'",
+    "logprobs": f"'top_logprobs', or '{LOGPROBS}' in 'include'",
+}
 
 
 class ReasoningOptions(Wire):
@@ -47,6 +54,10 @@ class ResponseRequest(TextRequest):
 
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     max_tokens: Annotated[Tokens | None, WithJsonSchema({"type": "null"})] = None
+    max_completion_tokens: Nothing = None
+    response_format: Nothing = None
+    reasoning_effort: Nothing = None
+    logprobs: Nothing = None
     max_output_tokens: Tokens | None = None
     input: Input = None
     instructions: str | None = None
@@ -71,7 +82,7 @@ class ResponseRequest(TextRequest):
         return self.store is not False
 
     @property
-    def logprobs(self) -> int | None:
+    def alternatives(self) -> int | None:
         """How many alternatives per token; None: no log-probs. Asking for alternatives is asking for log-probs."""
         if self.top_logprobs or LOGPROBS in (self.include or ()):
             return self.top_logprobs or 0
@@ -100,8 +111,9 @@ def refuse_unsupported(request: ResponseRequest) -> None:
         raise unsupported("truncation", "Dropping items from a conversation that is too long is")
     if request.truncation not in (None, "disabled"):
         raise refusal("truncation", "Supported values are: disabled")
-    if request.max_tokens is not None:
-        raise refusal("max_tokens", "Here it is called 'max_output_tokens'", "unsupported_parameter")
+    for param, name in CALLED_HERE.items():
+        if getattr(request, param) is not None:
+            raise refusal(param, f"Here it is called {name}", "unsupported_parameter")
     if (request.input is None or request.input == []) and request.previous_response_id is None:
         raise missing("input")
 
@@ -113,7 +125,7 @@ def generate(
     return Generate(
         id=id,
         adapter=adapter,
-        sampling=sampling(request, max_tokens=request.max_output_tokens, logprobs=request.logprobs),
+        sampling=sampling(request, max_tokens=request.max_output_tokens, logprobs=request.alternatives),
         messages=to_messages(request.instructions, items),
         tools=use.tools,
         tool_choice=use.choice,

@@ -7,12 +7,13 @@ is too old goes at the next visit, not by itself.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import RLock
 
 from dittod.errors import RequestError
-from dittod_service.openai.responses.items import Item
+from dittod_service.openai.responses.items import Item, named_for
 from dittod_service.openai.responses.response import ResponseObject
 
 RETENTION_SECONDS = 3600.0  # longer than a person thinks about an answer
@@ -36,23 +37,28 @@ class Kept:
 
 
 class Store:
-    """Responses by id, the oldest first. Used from one event loop."""
+    """Responses by id, the oldest first. Large ones are kept from the thread that made them."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._lock = RLock()
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._bytes = 0
+        self._items: dict[str, Item] = {}  # those whose ids were made here
+        self._uses: Counter[str] = Counter()  # in how many conversations each of these stands
 
     def keep(self, response: ResponseObject, input: tuple[Item, ...]) -> None:
         """Keep a response, at the cost of the oldest ones. One that alone is too large is not kept."""
-        self._expire()
         size = len(json.dumps([response, input]))
         if size > MOST_BYTES:
             return
-        self._kept[response["id"]] = Kept(response, input, size, self._clock() + RETENTION_SECONDS)
-        self._bytes += size
-        while len(self._kept) > MOST_RESPONSES or self._bytes > MOST_BYTES:
-            self.drop(next(iter(self._kept)))
+        with self._lock:
+            self._kept[response["id"]] = Kept(response, input, size, self._clock() + RETENTION_SECONDS)
+            self._bytes += size
+            self._remember(self._kept[response["id"]])
+            self._expire()
+            while len(self._kept) > MOST_RESPONSES or self._bytes > MOST_BYTES:
+                self.drop(next(iter(self._kept)))
 
     def find(self, id: str) -> Kept | None:
         """A response that is still kept."""
@@ -61,13 +67,16 @@ class Store:
 
     def drop(self, id: str) -> None:
         """Forget a response, if it is there."""
-        kept = self._kept.pop(id, None)
-        self._bytes -= kept.bytes if kept else 0
+        with self._lock:
+            kept = self._kept.pop(id, None)
+            if kept is not None:
+                self._bytes -= kept.bytes
+                self._forget(kept)
 
-    def items(self) -> dict[str, Item]:
-        """The items of all conversations that are kept, by id."""
+    def item(self, id: str) -> Item | None:
+        """An item of any conversation that is kept, if its id was made here: clients may give theirs twice."""
         self._expire()
-        return {item["id"]: item for kept in self._kept.values() for item in kept.conversation}
+        return self._items.get(id)
 
     def conversation(self, previous_response_id: str | None) -> tuple[Item, ...]:
         """What a request goes on from. Raises RequestError where that is not kept."""
@@ -84,7 +93,24 @@ class Store:
             )
         return kept.conversation
 
+    def _remember(self, kept: Kept) -> None:
+        for item in kept.conversation:
+            if named_for(kept.response["id"], item):
+                self._items[item["id"]] = item
+            if self._items.get(item["id"]) is item:
+                self._uses[item["id"]] += 1
+
+    def _forget(self, kept: Kept) -> None:
+        for item in kept.conversation:
+            id = item["id"]
+            if self._items.get(id) is not item:
+                continue
+            self._uses[id] -= 1
+            if not self._uses[id]:
+                del self._items[id], self._uses[id]
+
     def _expire(self) -> None:
         now = self._clock()
-        while self._kept and next(iter(self._kept.values())).until <= now:
-            self.drop(next(iter(self._kept)))
+        with self._lock:
+            while self._kept and next(iter(self._kept.values())).until <= now:
+                self.drop(next(iter(self._kept)))
