@@ -35,6 +35,7 @@ class Admission:
         self._most_answers = most_answers
         self.most_seconds = most_seconds
         self._mean_seconds = 1.0  # of a request, of late
+        self._begun: list[float] = []  # when each that holds places began, in monotonic seconds, the oldest first
         self.taken = 0
 
     def check(self, answers: int = 1) -> None:
@@ -58,14 +59,17 @@ class Admission:
         self.check(answers)
         self.taken += answers
         begun = time.monotonic()
+        self._begun.append(begun)
         try:
             yield
         finally:
             self.taken -= answers
+            self._begun.remove(begun)
             self._mean_seconds += _RECENT * (time.monotonic() - begun - self._mean_seconds)
 
     def _full(self) -> Failure:
-        wait = str(min(LONGEST_WAIT_SECONDS, max(1, math.ceil(self._mean_seconds))))
+        oldest = time.monotonic() - self._begun[0] if self._begun else 0.0  # those behind it wait as long at least
+        wait = str(min(LONGEST_WAIT_SECONDS, max(1, math.ceil(max(self._mean_seconds, oldest)))))
         return Failure(
             429,
             f"{self.taken} answers are running or waiting, and {self._most_answers} is the most: try again in {wait} s",

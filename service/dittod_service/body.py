@@ -83,7 +83,10 @@ class BodyLimit:
 
 
 class JsonOnly:
-    """No POST of another type than JSON: those that a browser sends for any page without asking are of other types."""
+    """No POST of another type than JSON: those that a browser sends for any page without asking are of other types.
+
+    Programs may leave the type out. A browser that does so, for a page that sends bytes of none, says where from.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,7 +94,7 @@ class JsonOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             headers = Headers(scope=scope)
-            if has_body(headers) and not is_json(headers.getlist("content-type")):
+            if has_body(headers) and not (is_json(headers.getlist("content-type")) or of_a_program(headers)):
                 message = "The body must be JSON and say so: send the header 'Content-Type: application/json'"
                 raise Refused(Failure(415, message, code="unsupported_media_type"))
         await self._app(scope, receive, send)
@@ -106,6 +109,11 @@ def is_json(content_types: list[str]) -> bool:
     """Whether there is exactly one type, and it is JSON, whatever its parameters."""
     kinds = [each.partition(";")[0].strip().lower() for each in content_types]
     return kinds == ["application/json"]
+
+
+def of_a_program(headers: Headers) -> bool:
+    """Whether it names no type and has nothing that browsers send with every such request."""
+    return not any(name in headers for name in ("content-type", "origin", "sec-fetch-site"))
 
 
 async def _before(deadline: float, receive: Receive) -> Message:

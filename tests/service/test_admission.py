@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from dittod.engine.protocol import Ready
+from dittod_service import admission
 from dittod_service.admission import Admission
 from dittod_service.app import Limits, create_app
 from dittod_service.openai.errors import Refused
@@ -36,7 +37,8 @@ class Loading(FakeBackend):
 async def client_of(backend: FakeBackend, limits: Limits) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(backend, TOKEN, limits=limits))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=BEARER | JSON) as client:
-        yield client
+        async with asyncio.timeout(10):  # the transport has none
+            yield client
 
 
 @asynccontextmanager
@@ -108,3 +110,14 @@ def test_loading_a_model_may_take_no_longer_than_any_request() -> None:
 
     answer = asyncio.run(scenario())
     assert (answer.status_code, answer.headers["x-should-retry"]) == (504, "false")
+
+
+def test_who_finds_no_place_is_told_to_wait_as_long_as_the_oldest_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 117.5])
+    monkeypatch.setattr(admission.time, "monotonic", lambda: next(clock))
+    places = Admission(most_answers=1)
+    held = places.place(1)
+    held.__enter__()
+    with pytest.raises(Refused) as caught:
+        places.check()
+    assert caught.value.failure.headers["retry-after"] == "18"

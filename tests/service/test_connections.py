@@ -22,7 +22,8 @@ def swept() -> Callable[..., bool]:
             transport = Mock(**{"get_extra_info.return_value": None, "is_closing.return_value": closing})
             connection = Connection(Config(_nothing), ServerState(), {}, Patience(head_seconds=1e9, deaf_seconds=30))
             connection.connection_made(transport)
-            connection.pause_writing()
+            if not closing:  # what is sent at last may be less than uvicorn stops for
+                connection.pause_writing()
             for second, size in unread.items():
                 transport.get_write_buffer_size.return_value = size
                 connection.sweep(second)

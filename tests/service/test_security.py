@@ -251,3 +251,15 @@ def statuses(app: Starlette, *headers: dict[str, str]) -> list[int]:
             return [(await client.get("/v1/models", headers=BEARER | each)).status_code for each in headers]
 
     return asyncio.run(requests())
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 200), ({"sec-fetch-site": "same-origin"}, 415)])
+def test_only_a_program_may_leave_the_type_of_its_body_out(
+    app: Starlette, headers: dict[str, str], status: int
+) -> None:
+    async def request() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            content = json.dumps(CHAT).encode()
+            return await client.post("/v1/chat/completions", content=content, headers=BEARER | headers)
+
+    assert asyncio.run(request()).status_code == status
