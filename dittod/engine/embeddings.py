@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from torch import Tensor
 
@@ -20,14 +21,15 @@ from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters
 
 TOGETHER_TOKENS = 1024  # of texts that are read side by side
+TOGETHER_CHARACTERS = 8192  # of texts that are made into tokens in one step, a longer one by itself: some 10 ms
 
 
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """One request: the vectors so far, and the text that is being read."""
+    """One request: the texts that are tokens already, the vectors so far, and the texts that are being read."""
 
     command: Embed
-    texts: list[list[int]]
+    texts: list[list[int]] = field(default_factory=list[list[int]])
     vectors: list[str] = field(default_factory=list[str])
     reading: Generator[None, None, Tensor] | None = None
 
@@ -45,24 +47,26 @@ class Embeddings:
         """Whether a step has anything to do."""
         return bool(self._pending)
 
+    @property
+    def oldest(self) -> str:
+        """The request that the next step is for."""
+        return next(iter(self._pending))
+
     def start(self, command: Embed) -> None:
-        """Queue a request. Raises RequestError where a text does not fit the model."""
-        texts = [self._token_ids(each, f"input[{number}]") for number, each in enumerate(command.inputs)]
-        self._pending[command.id] = _Pending(command, texts)
+        """Queue a request; nothing is computed yet."""
+        self._pending[command.id] = _Pending(command)
 
     def cancel(self, request_id: str) -> None:
         """Drop a request; one that has ended already is not missed."""
         self._pending.pop(request_id, None)
 
-    def drop_all(self) -> list[str]:
-        """Cancel everything; returns the requests that were open."""
-        open_ids = list(self._pending)
-        self._pending.clear()
-        return open_ids
-
     def step(self) -> list[Embedded]:
-        """Read one piece of the oldest request's texts."""
-        pending = next(iter(self._pending.values()))
+        """Make some texts of the oldest request into tokens, or read one piece of them. Raises RequestError where one
+        does not fit the model."""
+        pending = self._pending[self.oldest]
+        if len(pending.texts) < len(pending.command.inputs):
+            self._tokenise(pending)
+            return []
         if pending.reading is None:
             together = _together(pending.texts[len(pending.vectors) :])
             pending.reading = embed(self._base, self._adapters, together)
@@ -75,6 +79,14 @@ class Embeddings:
             return []
         del self._pending[pending.command.id]
         return [Embedded(pending.command.id, tuple(pending.vectors), sum(map(len, pending.texts)))]
+
+    def _tokenise(self, pending: _Pending) -> None:
+        characters = 0
+        for number, given in islice(enumerate(pending.command.inputs), len(pending.texts), None):
+            characters += len(given)
+            if characters > TOGETHER_CHARACTERS and characters > len(given):
+                return
+            pending.texts.append(self._token_ids(given, f"input[{number}]"))
 
     def _token_ids(self, given: str | Sequence[int], at: str) -> list[int]:
         context = self._base.context_tokens

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from dittod.engine.protocol import Generate, Tokenize
 from dittod.errors import RequestError
@@ -10,7 +11,7 @@ from dittod.model.chat import encode_chat, encode_text
 from dittod.model.infill import encode_infill
 from dittod.model.load import BaseModel
 from dittod.model.schema import check_tools
-from dittod.types import Message
+from dittod.types import Message, Tool
 
 CHARACTERS_PER_TOKEN_MOST = 32  # no text of any language has so few tokens
 
@@ -33,8 +34,8 @@ def prompt_ids(base: BaseModel, request: Generate) -> list[int]:
 def chat_ids(base: BaseModel, request: Generate | Tokenize) -> list[int]:
     """Of a conversation."""
     messages = request.messages or ()
-    _refuse_hopeless(base, _length(messages), "messages")
     check_tools(request.tools)
+    _refuse_hopeless(base, _length(messages, request.tools), "messages")
     effort = request.reasoning_effort if isinstance(request, Generate) else None
     return encode_chat(base, messages, request.tools, reasoning_effort=effort)
 
@@ -60,9 +61,22 @@ def _infill_ids(base: BaseModel, prompt: str | None, suffix: str) -> list[int]:
     return ids
 
 
-def _length(messages: Sequence[Message]) -> int:
-    calls = sum(len(call.arguments) for message in messages for call in message.tool_calls)
-    return calls + sum(len(message.content) for message in messages)
+def _length(messages: Sequence[Message], tools: Sequence[Tool]) -> int:
+    """In characters, of everything that a template may write; it may name in every result the call that it answers."""
+    calls = [call for message in messages for call in message.tool_calls]
+    longest_name = max((len(call.name) for call in calls), default=0)
+    return sum(
+        (
+            *(len(each.content) + len(each.reasoning) + len(each.name) + len(each.tool_call_id) for each in messages),
+            *(longest_name for each in messages if each.role == "tool"),
+            *(len(call.id) + len(call.name) + len(call.arguments) for call in calls),
+            *(len(tool.name) + len(tool.description) + _written(tool.parameters) for tool in tools),
+        )
+    )
+
+
+def _written(schema: Mapping[str, object]) -> int:
+    return len(json.dumps(schema, ensure_ascii=False))
 
 
 def _refuse_hopeless(base: BaseModel, characters: int, param: str) -> None:

@@ -1,14 +1,15 @@
 """The engine's loop: one base model that serves and learns, never both at once.
 
-If a request is waiting or running, decode one token for all running requests; otherwise advance the update, or the
-prompts that are tried while there is none, by one micro-step; otherwise sleep. A request that arrives while learning
-therefore waits for one micro-step at most.
+If a request is waiting or running, begin one and decode one token for all running requests; otherwise advance the
+update, or the prompts that are tried while there is none, by one micro-step; otherwise sleep. A request that arrives
+while learning therefore waits for one micro-step at most, and running ones wait for the beginning of one at most.
 Knows the pipe and the model; knows nothing of HTTP, the store, or which adapter an alias means.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import json
@@ -17,8 +18,9 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,14 +85,9 @@ class Worker:
         self._room = room
         self._adapters = LoraAdapters(base)
         self._embeddings = Embeddings(base, self._adapters)
-        self._decoder = Decoder(
-            base,
-            self._adapters,
-            max_rows=SERVING_ROWS,
-            prefix_bytes=room.conversations_bytes(None),
-            reproducible=True,
-        )
-        self._answers = Answers(base, self._adapters, self._decoder)
+        self._begin_to_answer(room.conversations_bytes(None))
+        self._arrived: dict[str, Request] = {}  # and not begun yet, in order
+        self._answering: set[str] = set()  # requests whose Done is still to come
         self._work: _Running | None = None
         self._output = output
 
@@ -98,31 +95,72 @@ class Worker:
         """Until the parent says Shutdown."""
         self._send(self._ready())
         while True:
-            idle = not (self._answers.busy or self._embeddings.busy) and self._work is None
-            for command in _waiting(commands, block=idle):
+            for command in _waiting(commands, block=not self._is_asked and self._work is None):
                 if isinstance(command, Shutdown):
                     self._stop_work()
                     return
                 self._obey(command)
-            asked = [each for each in (self._answers, self._embeddings) if each.busy]
-            for each in asked:
-                self._advance(each)
-            if not asked and self._work is not None:
-                self._go_on(self._work)
+            self._turn()
 
-    def _advance(self, asked: Answers | Embeddings) -> None:
-        """One step for all requests. If it fails, they fail together; the engine and the update go on."""
+    def _turn(self) -> None:
+        """One unit of work for those who asked, or of learning where nobody did."""
+        if not self._is_asked and self._work is not None:
+            self._go_on(self._work)
+        if self._arrived:  # one at a time: its prompt and its schema take a while, for which running answers wait
+            self._reply(self._arrived.pop(next(iter(self._arrived))))
+        if self._answers.busy:
+            self._go_on_with_answers(self._answers.step)
+        if self._embeddings.busy:
+            self._advance_embeddings()
+
+    @property
+    def _is_asked(self) -> bool:
+        return bool(self._arrived) or self._answers.busy or self._embeddings.busy
+
+    def _go_on_with_answers(self, step: Callable[[], Sequence[Event] | None]) -> None:
+        """Something that touches all answers. If it fails, they fail together; the engine and the update go on."""
+        failed = False
         try:
-            self._send(*asked.step())
+            events = list(step() or ())
         except Exception as error:
-            self._send(*(_failure(request_id, error) for request_id in asked.drop_all()))
+            events, failed = [_failure(request_id, error) for request_id in self._answering], True
+        if failed:  # not before the exception is gone: its traceback holds on to the step's tensors
+            self._drop_answers()
+        self._answering -= {event.id for event in events if isinstance(event, Done | Failed)}
+        self._send(*events)
+
+    def _drop_answers(self) -> None:
+        """What a failed step has left. Where even that fails, for want of memory say, it goes with the decoder."""
+        with contextlib.suppress(Exception):
+            self._answers.drop_all()
+            if not self._answers.busy:
+                return
+        self._begin_to_answer(self._decoder.prefixes.limit_bytes)
+
+    def _begin_to_answer(self, prefix_bytes: int) -> None:
+        self._decoder = Decoder(
+            self._base, self._adapters, max_rows=SERVING_ROWS, prefix_bytes=prefix_bytes, reproducible=True
+        )
+        self._answers = Answers(self._base, self._adapters, self._decoder)
+
+    def _advance_embeddings(self) -> None:
+        """One step for the request whose turn it is, which alone fails with it."""
+        request_id = self._embeddings.oldest
+        try:
+            events: list[Event] = list(self._embeddings.step())
+        except Exception as error:
+            events = [_failure(request_id, error)]
+            self._embeddings.cancel(request_id)
+        self._send(*events)
 
     def _obey(self, command: Command) -> None:
         match command:
             case Generate() | Embed() | Tokenize() | Detokenize():
-                self._reply(command)
+                self._arrived[command.id] = command
             case Cancel():
-                self._answers.cancel(command.id)
+                self._arrived.pop(command.id, None)
+                self._answering.discard(command.id)
+                self._go_on_with_answers(partial(self._answers.cancel, command.id))
                 self._embeddings.cancel(command.id)
                 if self._is_at(Improve, command.id):
                     self._end_work()
@@ -147,6 +185,7 @@ class Worker:
         match request:
             case Generate():
                 self._answers.start(request)
+                self._answering.add(request.id)
                 return Accepted(request.id)
             case Embed():
                 self._embeddings.start(request)

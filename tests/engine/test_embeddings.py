@@ -9,6 +9,7 @@ import pytest
 import torch
 from fakes import finish, tiny_base
 
+from dittod.engine import embeddings as requests
 from dittod.engine.embeddings import Embeddings
 from dittod.engine.protocol import Embed, Embedded
 from dittod.errors import RequestError
@@ -114,7 +115,22 @@ def test_what_does_not_fit_the_model_is_refused_by_name(
     base: BaseModel, given: str | tuple[int, ...], code: str | None
 ) -> None:
     embeddings = Embeddings(base, LoraAdapters(base))
+    embeddings.start(Embed("e", ("fine", given)))
     with pytest.raises(RequestError, match=r"input\[1\]") as caught:
-        embeddings.start(Embed("e", ("fine", given)))
+        all_of(embeddings)
     assert (caught.value.param, caught.value.code) == ("input", code)
-    assert not embeddings.busy
+
+
+def test_texts_are_made_into_tokens_a_few_at_a_time(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short ones together, up to ten characters here; a longer one by itself."""
+    encoded: list[str] = []
+    monkeypatch.setattr(requests, "TOGETHER_CHARACTERS", 10)
+    monkeypatch.setattr(requests, "encode_text", lambda _, text: encoded.append(text) or [5])
+    embeddings = Embeddings(base, LoraAdapters(base))
+    embeddings.start(Embed("e", ("one", "two", "three", "a longer text than that", "end")))
+    counts: list[int] = [len(encoded)]
+    while len(encoded) < 5:
+        embeddings.step()
+        counts.append(len(encoded))
+    assert counts == [0, 2, 3, 4, 5]
+    assert [len(each.vectors) for each in all_of(embeddings)] == [5]

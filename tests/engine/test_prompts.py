@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import tiny_base
 
+from dittod.engine import prompts
 from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST, chat_ids, prompt_ids, text_ids
 from dittod.engine.protocol import Generate, Sampling, Tokenize
 from dittod.errors import RequestError
@@ -14,7 +15,8 @@ from dittod.types import Message, Tool, ToolCall
 
 HELLO = (Message("user", "hello"),)
 LONG = "x" * (CHARACTERS_PER_TOKEN_MOST * 512 + 1)
-LONG_CALL = ToolCall("", "f", LONG)
+CALLED = Message("assistant", "", tool_calls=(ToolCall("c", "f" * 64, "{}"),))
+ANSWERED = Message("tool", "", tool_call_id="c", name="")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +31,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
         (Generate("1", None, Sampling(), prompt_token_ids=()), "prompt", None),
         (Generate("1", None, Sampling(), prompt=LONG), "prompt", "context_length_exceeded"),
         (Generate("1", None, Sampling(), messages=(Message("user", LONG),)), "messages", "context_length_exceeded"),
-        (
-            Generate(
-                "1", None, Sampling(), messages=(Message("assistant", "", tool_calls=(ToolCall("", "f", LONG),)),)
-            ),
-            "messages",
-            "context_length_exceeded",
-        ),
         (Generate("1", None, Sampling(), prompt="a", suffix="b"), "suffix", "unsupported_parameter"),
         (Generate("1", None, Sampling(), prompt_token_ids=(1,), suffix="b"), "suffix", None),
         (Generate("1", None, Sampling(), messages=HELLO, tools=(Tool("f"),) * 1000), "tools", None),
@@ -47,6 +42,46 @@ def test_what_the_model_cannot_take_is_refused_by_name(
     with pytest.raises(RequestError) as caught:
         prompt_ids(base, request_)
     assert (caught.value.param, caught.value.code) == (param, code)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (Message("assistant", "", LONG),),
+        (Message("assistant", "", tool_calls=(ToolCall("", "f", LONG),)),),
+        (Message("assistant", "", tool_calls=(ToolCall("", LONG, "{}"),)),),
+        (Message("assistant", "", tool_calls=(ToolCall(LONG, "f", "{}"),)),),
+        (Message("tool", "", tool_call_id=LONG),),
+        (Message("tool", "", name=LONG),),
+        (CALLED, *(ANSWERED,) * (len(LONG) // 64 + 1)),  # a template may name the call in every result
+    ],
+    ids=["reasoning", "arguments", "call's name", "call's id", "result's id", "result's name", "result of a call"],
+)
+def test_no_field_of_a_message_is_made_into_tokens_where_it_is_far_too_long(
+    base: BaseModel, messages: tuple[Message, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _refused_unread(base, Generate("1", None, Sampling(), messages=messages), monkeypatch) == "messages"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [Tool(LONG), Tool("f", LONG), Tool("f", parameters={"properties": {LONG: {}}})],
+    ids=["name", "description", "schema"],
+)
+def test_no_field_of_a_tool_is_made_into_tokens_where_it_is_far_too_long(
+    base: BaseModel, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _refused_unread(base, Generate("1", None, Sampling(), messages=HELLO, tools=(tool,)), monkeypatch)
+    assert _refused_unread(base, Tokenize("1", messages=HELLO, tools=(tool,)), monkeypatch)
+
+
+def _refused_unread(base: BaseModel, request: Generate | Tokenize, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """The parameter that is too long, which no template has seen."""
+    monkeypatch.setattr(prompts, "encode_chat", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(RequestError) as caught:
+        chat_ids(base, request)
+    assert caught.value.code == "context_length_exceeded"
+    return caught.value.param
 
 
 def test_an_overflow_is_said_in_the_words_by_which_clients_know_it(base: BaseModel) -> None:
