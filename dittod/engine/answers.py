@@ -57,6 +57,7 @@ class Answers:
         ids = prompt_ids(self._base, request)
         manner = manner_of(self._base, request, ids)
         try:
+            self._decoder.submit(ids, request.sampling, n=0)  # what does not fit is refused before a grammar takes time
             rows = self._decoder.submit(
                 ids,
                 request.sampling,
@@ -79,6 +80,7 @@ class Answers:
         for answer in pending.answers if pending else []:
             if self._by_row.pop(id(answer.row), None):
                 self._decoder.cancel(answer.row)
+        self._make_room(LOADED_ADAPTERS)
 
     def drop_all(self) -> list[str]:
         """Cancel everything; returns the requests that were open."""
@@ -108,6 +110,7 @@ class Answers:
         if pending.open:
             return ()
         del self._pending[answer.request.id]
+        self._make_room(LOADED_ADAPTERS)
         return (
             Done(
                 answer.request.id,
@@ -136,17 +139,16 @@ class Answers:
     def _loaded(self, ref: AdapterRef) -> str:
         name = f"served-{ref.id}"
         if name not in self._adapters:
-            self._make_room()
+            self._make_room(LOADED_ADAPTERS - 1)
             self._adapters.load(name, Path(ref.path))
         self._recent[name] = None
         self._recent.move_to_end(name)
         return name
 
-    def _make_room(self) -> None:
+    def _make_room(self, most: int) -> None:
         in_use = {answer.row.adapter for answer in self._by_row.values()}
-        for name in [each for each in self._recent if each not in in_use][
-            : max(0, len(self._recent) - LOADED_ADAPTERS + 1)
-        ]:
+        unused = [name for name in self._recent if name not in in_use]
+        for name in unused[: max(0, len(self._recent) - most)]:
             self._decoder.forget(name)
             self._adapters.drop(name)
             del self._recent[name]

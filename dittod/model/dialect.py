@@ -62,11 +62,6 @@ class Dialect:
         """Whether there is a place for reasoning."""
         return self.reasoning is not None or bool(self.switches)
 
-    @property
-    def markers(self) -> tuple[str, ...]:
-        """Texts that separate the parts of an answer, and may be tokens of their own."""
-        return (*self.calls.markers, *(self.reasoning or ()))
-
 
 @lru_cache(maxsize=8)
 def dialect_of(template: str | None) -> Dialect:

@@ -2,13 +2,12 @@
 
 llguidance does the work. It is imported, and shown the tokenizer, when the first request needs it: that takes 0.2 s and
 up to 1.5 s. Its limits bound the time of every step; what exceeds them while compiling is the request's fault, and
-later ends the answer. Knows nothing of requests; the grammars' text is made in `schema`.
+later ends the answer, which has then failed. Knows nothing of requests; the grammars' text is made in `schema`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from dittod.model.decode import Constraint
 from dittod.model.load import BaseModel
 from dittod.model.textstream import TextStream, beginning_at_end
 
-CACHED_GRAMMARS = 16
 _FUEL = 200_000  # of compiling: 0.1 s
-_LEXER_STATES = 20_000  # about 2 kB each, for each cached grammar
+_LEXER_STATES = 20_000  # about 2 kB each, for each request
 _GRAMMAR_SIZE = 100_000
+_ITEMS_IN_ROW = 4_100  # four for each property that may come next; a step takes up to 60 ms (of 21,500: 330 ms)
 
 # JSON schema's own words: all that an error message of ours repeats of a schema
 _KEYWORDS = frozenset(
@@ -78,42 +77,57 @@ _KEYWORDS = frozenset(
         "$ref",
     ]
 )
+# for messages of llguidance that name other keywords than those at fault, or none, or text of the schema
+_AT_FAULT = (
+    ("Unable to determine if regex ", "pattern"),
+    ("regex parse error", "pattern"),
+    ("Unknown format", "format"),
+    ("Invalid type", "type"),
+    ("Unsatisfiable schema: required property ", "required"),
+    ("Pointer ", "$ref"),
+    ("Resource ", "$ref or $schema"),
+    ("Invalid URI reference ", "$ref"),
+    ("circular references ", "$ref"),
+    ("NoExtensionBias", "$ref"),
+    ("patternProperty ", "patternProperties"),
+    ("oneOf constraints ", "oneOf"),
+    ("min/maxProperties ", "minProperties or maxProperties"),
+    ("invalid multiple of", "multipleOf"),
+    ("Failed to generate regex for ", "minimum or maximum"),
+    ("Unsatisfiable schema: range ", "multipleOf"),
+    ("Parser Error: Current row ", "properties"),
+)
 
 
 class Grammars:
-    """Compiled grammars of one model, the latest kept."""
+    """Compiles grammars for one model.
+
+    None is kept for later requests: copies share the lexer, and with it the limits, so that one answer at its limit
+    would end those of everybody. Compiling takes 1 ms, with a thousand optional properties 0.1 s.
+    """
 
     def __init__(self, base: BaseModel) -> None:
         self._base = base
         self._vocabulary = int(base.model.get_input_embeddings().weight.shape[0])
         self._tokenizer: Any = None  # llguidance's
-        self._compiled: OrderedDict[str, Grammar] = OrderedDict()
 
     def grammar(self, lark: str, param: str) -> Grammar:
-        """A fresh one at its beginning. Raises RequestError, naming `param`, where llguidance cannot do it."""
-        if lark not in self._compiled:
-            self._compiled[lark] = self._compile(lark, param)
-            while len(self._compiled) > CACHED_GRAMMARS:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(lark)
-        return self._compiled[lark].copy()
-
-    def _compile(self, lark: str, param: str) -> Grammar:
+        """One at its beginning. Raises RequestError, naming `param`, where llguidance cannot do it."""
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(
             initial_lexer_fuel=_FUEL,
             max_lexer_states=_LEXER_STATES,
+            max_items_in_row=_ITEMS_IN_ROW,
             max_grammar_size=_GRAMMAR_SIZE,
             verbose_errors=False,
         )
         tokenizer = self._known_tokenizer(param)
         matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_lark(lark), log_level=0, limits=limits)
-        if not matcher.is_error():
-            matcher.compute_bitmask()  # some faults only show here
-        if matcher.is_error():
-            raise _refusal(matcher.get_error(), param)
-        return Grammar(matcher, tokenizer, self._vocabulary, self._base.end_of_turn_id)
+        error = _first_error(matcher, tokenizer.tokenize_str("{"))
+        if error:
+            raise _refusal(error, param)
+        return Grammar(matcher, tokenizer, self._vocabulary)
 
     def _known_tokenizer(self, param: str) -> Any:
         if self._tokenizer is None:
@@ -131,28 +145,30 @@ class Grammars:
 class Grammar:
     """The place of one answer in a grammar. Once it is complete, only the end of the turn is allowed."""
 
-    def __init__(self, matcher: Any, tokenizer: Any, vocabulary: int, end_id: int) -> None:
+    def __init__(self, matcher: Any, tokenizer: Any, vocabulary: int) -> None:
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._end_id = end_id
 
     def copy(self) -> Grammar:
-        """One for another row, at the same place."""
-        return Grammar(self._matcher.deep_copy(), self._tokenizer, self._vocabulary, self._end_id)
+        """One for another row of the same request, at the same place."""
+        return Grammar(self._matcher.deep_copy(), self._tokenizer, self._vocabulary)
 
     @property
     def complete(self) -> bool:
         """Whether nothing can follow."""
-        return bool(self._matcher.is_stopped())
+        return bool(self._matcher.is_stopped()) and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether a limit of llguidance has ended it."""
+        return bool(self._matcher.is_error())
 
     def mask(self) -> Tensor:
-        """(vocabulary,) bool. After an error of the grammar, only the end of the turn."""
-        bits = None if self._matcher.is_error() else self._matcher.compute_bitmask()
-        if bits is None or self._matcher.is_error():
-            allowed = torch.zeros(self._vocabulary, dtype=torch.bool)
-            allowed[self._end_id] = True
-            return allowed
+        """(vocabulary,) bool. None is allowed once it has failed."""
+        bits = None if self.failed else self._matcher.compute_bitmask()
+        if bits is None or self.failed:
+            return torch.zeros(self._vocabulary, dtype=torch.bool)
         unpacked = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=self._vocabulary, bitorder="little")
         return torch.from_numpy(unpacked.view(np.bool_))
 
@@ -181,6 +197,11 @@ class AfterReasoning:
         return AfterReasoning(
             self._bound.copy(), self._closing.copy(), thinking=self._thinking, opening_id=self._opening_id
         )
+
+    @property
+    def failed(self) -> bool:
+        """Whether a limit of the grammar has ended it."""
+        return has_failed(self._bound)
 
     def mask(self) -> Tensor | None:
         """(vocabulary,) bool, or None."""
@@ -211,6 +232,11 @@ class AfterOpening:
     def copy(self) -> AfterOpening:
         """One for another row."""
         return AfterOpening(self._opened, self._opening.copy())
+
+    @property
+    def failed(self) -> bool:
+        """Whether a limit of the grammar has ended it."""
+        return self._running is not None and self._running.failed
 
     def mask(self) -> Tensor | None:
         """(vocabulary,) bool, or None."""
@@ -262,14 +288,37 @@ class Awaited:
         return None
 
 
+def has_failed(constraint: Constraint | None) -> bool:
+    """Whether an answer that has ended was cut off by the limits of its grammar."""
+    return isinstance(constraint, Grammar | AfterReasoning | AfterOpening) and constraint.failed
+
+
+def _first_error(matcher: Any, brace: list[int]) -> str:
+    """Some only show with the first token, some with the one behind the brace of an object."""
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    within = matcher.deep_copy()
+    if not matcher.is_error() and within.try_consume_tokens(brace):
+        within.compute_bitmask()
+    return str(within.get_error())
+
+
 def _refusal(message: str, param: str) -> RequestError:
     """Names the keywords that llguidance's message is about, and nothing else of the schema."""
-    words = re.findall(r"[$A-Za-z]+", message.split("\n", 1)[0].replace("regex", "pattern"))
-    named = sorted({word for word in words if word in _KEYWORDS})
+    named = _at_fault(message.split("\n", 1)[0])
     if not named:
         return RequestError(f"the schema in {param} cannot be enforced", "make it simpler", param=param)
     return RequestError(
-        f"the schema in {param} uses {' and '.join(named)} in a way that cannot be enforced",
+        f"the schema in {param} uses {named} in a way that cannot be enforced",
         "leave that out, or make it simpler",
         param=param,
     )
+
+
+def _at_fault(message: str) -> str:
+    reason = message.rsplit("failed to compile JSON schema: ", 1)[-1]
+    for beginning, keywords in _AT_FAULT:
+        if reason.startswith(beginning):
+            return keywords
+    words = re.findall(r"[$A-Za-z]+", reason.replace("regex", "pattern"))
+    return " and ".join(sorted({word for word in words if word in _KEYWORDS}))

@@ -9,6 +9,7 @@ Knows nothing of learning or requests.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -93,14 +94,14 @@ class LoraAdapters:
         try:
             config = LoraConfig.from_pretrained(str(path))
             tensors = load_file(path / WEIGHTS_FILE)
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise ModelError(f"adapter {path.name} cannot be read", "roll back to an earlier version") from error
-        if config.use_dora or config.lora_bias:  # lowrank.py would leave that out without a word
+        if not _is_plain(config):
             raise ModelError(f"adapter {path.name} is not plain LoRA", "give one without DoRA and without biases")
         try:
             self._inject(name, config)
             self.load_state(name, tensors)
-        except (ValueError, ModelError) as error:  # PEFT found no layer of that name, or we another shape
+        except (ValueError, TypeError, AttributeError, re.error, ModelError) as error:  # PEFT checks no field's type
             if name in self:
                 self.drop(name)
             raise ModelError(
@@ -234,6 +235,13 @@ class LoraAdapters:
             for key, value in self._model.named_parameters()
             if f".lora_A.{name}." in key or f".lora_B.{name}." in key
         }
+
+
+def _is_plain(config: PeftConfig) -> bool:
+    """lowrank.py would leave out the rest without a word, and PEFT would leave other modules changed."""
+    if not isinstance(config, LoraConfig):
+        return False
+    return not (config.use_dora or config.lora_bias or config.modules_to_save)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from urllib.parse import unquote
 
 from dittod.errors import RequestError
 from dittod.model.dialect import ARGUMENTS, CallSyntax
@@ -16,6 +17,7 @@ from dittod.types import Tool
 
 SCHEMA_BYTES = 64 * 1024
 SCHEMA_DEPTH = 64  # of lists and objects within each other
+REFERENCES_DEPTH = 1000  # the same along all references, each once; llguidance's stack ends at 2000
 PROPERTIES_MOST = 1000  # of one object; the time that compiling takes grows with their square (2000: 0.7 s)
 PATTERNS_MOST = 64  # in one patternProperties; each is compared with each (128: 0.4 s)
 INTERSECTIONS_MOST = 8  # of patterns and formats that one string must fit; time doubles with each (16: 2.7 s)
@@ -37,7 +39,9 @@ def check_schema(schema: object, param: str, most_bytes: int = SCHEMA_BYTES) -> 
         raise RequestError(f"{param} has more than {PROPERTIES_MOST} properties in one object", param=param)
     if any(len(each) > PATTERNS_MOST for each in _mappings(objects, "patternProperties")):
         raise RequestError(f"{param} has more than {PATTERNS_MOST} patternProperties in one object", param=param)
-    if _intersected(schema, schema, {}) > INTERSECTIONS_MOST:
+    if _depth_along_references(schema, objects) > REFERENCES_DEPTH:
+        raise RequestError(f"$ref in {param} leads too deep", "define fewer schemas in it", param=param)
+    if _intersected(schema) > INTERSECTIONS_MOST:
         raise RequestError(f"{param} binds one text by more than {INTERSECTIONS_MOST} pattern or format", param=param)
     if math.lcm(*(_digits(each["multipleOf"]) for each in objects if "multipleOf" in each)) > MULTIPLE_MOST:
         raise RequestError(f"multipleOf in {param} is too fine", "leave it out, or use a rounder number", param=param)
@@ -137,28 +141,61 @@ def _mappings(objects: Iterable[Mapping[str, object]], key: str) -> Iterator[Map
     yield from (value for each in objects if isinstance(value := each.get(key), Mapping))
 
 
-def _intersected(value: object, root: object, known: dict[int, int]) -> int:
+def _intersected(schema: object) -> int:
     """How many patterns and formats one text may have to fit at once, at most. A loop of references counts once."""
-    if isinstance(value, list | tuple):
-        return max((_intersected(each, root, known) for each in value), default=0)
+    known: dict[int, int] = {}  # of lists and objects by their ids; 0 until what they lead to is known
+    path = [schema]
+    while path:
+        if id(path[-1]) in known:
+            value = path.pop()
+            known[id(value)] = _intersected_in(value, schema, known)
+        else:
+            known[id(path[-1])] = 0
+            path += [each for each in _led_to(path[-1], schema) if id(each) not in known]
+    return known[id(schema)]
+
+
+def _intersected_in(value: object, root: object, known: Mapping[int, int]) -> int:
+    """Of one list or object, from what is known of those it leads to."""
     if not isinstance(value, Mapping):
-        return 0
-    if id(value) not in known:
-        known[id(value)] = 0
-        own = sum(isinstance(value.get(key), str) for key in ("pattern", "format"))
-        inner = [_intersected(each, root, known) for key, each in value.items() if key not in ("allOf", "$ref")]
-        branches = value.get("allOf")
-        together = sum(_intersected(each, root, known) for each in branches) if isinstance(branches, list) else 0
-        known[id(value)] = own + max(inner, default=0) + together + _intersected(_target(value, root), root, known)
-    return known[id(value)]
+        return max((known.get(id(each), 0) for each in _inner(value)), default=0)
+    own = sum(isinstance(value.get(key), str) for key in ("pattern", "format"))
+    inner = max((known.get(id(each), 0) for key, each in value.items() if key != "allOf"), default=0)
+    together = sum(known.get(id(each), 0) for each in _inner(value.get("allOf")))
+    return own + inner + together + known.get(id(_target(value, root)), 0)
+
+
+def _led_to(value: object, root: object) -> Iterator[object]:
+    """The lists and objects in a value, and the one that it refers to."""
+    target = _target(value, root) if isinstance(value, Mapping) else None
+    yield from (each for each in (*_inner(value), target) if isinstance(each, Mapping | list | tuple))
+
+
+def _inner(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _depth(value: object) -> int:
+    """Of lists and objects within each other, where that is known to be little."""
+    return 1 + max(map(_depth, inner), default=0) if (inner := _inner(value)) else 0
+
+
+def _depth_along_references(schema: object, objects: Iterable[Mapping[str, object]]) -> int:
+    """At most: if one path led through all that references point to, those unknown here as deep as can be."""
+    referring = {pointer: each for each in objects if isinstance(pointer := each.get("$ref"), str)}
+    targets = [_target(each, schema) for each in referring.values()]
+    return _depth(schema) + sum(SCHEMA_DEPTH if target is None else _depth(target) for target in targets)
 
 
 def _target(value: Mapping[str, object], root: object) -> object:
     """What a reference within the schema points to."""
     pointer = value.get("$ref")
     target = root
-    for name in pointer.split("/")[1:] if isinstance(pointer, str) and pointer.startswith("#/") else ():
-        target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    for name in unquote(pointer.partition("#")[2]).split("/")[1:] if isinstance(pointer, str) else ():
+        named = target if isinstance(target, Mapping) else {str(at): each for at, each in enumerate(_inner(target))}
+        target = named.get(name.replace("~1", "/").replace("~0", "~"))
     return None if target is root else target
 
 

@@ -32,10 +32,11 @@ HELLO = (Message("user", "hello"),)
 
 
 class Bench:
-    def __init__(self, base: BaseModel) -> None:
+    def __init__(self, base: BaseModel, prefix_bytes: int = 0) -> None:
         self.base = base
         self.adapters = LoraAdapters(base)
-        self.answers = Answers(base, self.adapters, Decoder(base, self.adapters, max_rows=4))
+        decoder = Decoder(base, self.adapters, max_rows=4, prefix_bytes=prefix_bytes)
+        self.answers = Answers(base, self.adapters, decoder)
 
     def run(self, *requests: Generate) -> list[AnswerEvent]:
         for request in requests:
@@ -218,6 +219,62 @@ def test_each_adapter_answers_in_its_own_way_and_the_longest_unused_makes_room(b
     assert len(set(texts)) == len(refs)
     assert len(bench.adapters.names()) <= LOADED_ADAPTERS
     assert _text(bench.run(requests[0]), "0") == texts[0], "read again from disk after it had made room"
+
+
+def test_an_adapter_that_made_room_may_come_back_another(tmp_path: Path) -> None:
+    """What was known of its conversations is forgotten with it."""
+    bench = Bench(tiny_base(tmp_path / "m"), prefix_bytes=1 << 20)
+    refs = [_saved_adapter(bench, tmp_path / f"adapter{n}", seed=n) for n in range(LOADED_ADAPTERS + 1)]
+    asked = [Generate(f"{n}", ref, Sampling(max_tokens=2, seed=1), messages=HELLO) for n, ref in enumerate(refs)]
+    assert [_cached(bench, asked[0]) > 0 for _ in range(2)] == [False, True]
+    for request in asked[1:]:
+        bench.run(request)
+    assert _cached(bench, asked[0]) == 0
+
+
+def _cached(bench: Bench, request: Generate) -> int:
+    (done,) = (event for event in bench.run(request) if isinstance(event, Done))
+    return done.cached_tokens
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_adapters_that_many_waited_for_make_room_when_their_answers_end(
+    bench: Bench, tmp_path: Path, cancelled: bool
+) -> None:
+    saved = _saved_adapter(bench, tmp_path / "adapter", seed=1)
+    requests = [
+        Generate(f"{n}", AdapterRef(f"v{n}", saved.path), Sampling(max_tokens=2), messages=HELLO)
+        for n in range(LOADED_ADAPTERS + 3)
+    ]
+    for request in requests:
+        bench.answers.start(request)
+    assert len(bench.adapters.names()) == len(requests)
+    for request in requests if cancelled else ():
+        bench.answers.cancel(request.id)
+    bench.run()
+    assert len(bench.adapters.names()) == LOADED_ADAPTERS
+
+
+def test_an_answer_that_reaches_a_limit_of_its_grammar_is_cut_off_and_the_next_ones_are_not_shorter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dittod.model.grammar._LEXER_STATES", 60)
+    schema = {"type": "string", "pattern": "^[ab]*a[ab]{300}$"}
+    asked = Generate("1", None, Sampling(seed=1), messages=HELLO, json_schema=schema)
+    first, again = bench.run(asked), bench.run(asked)
+    assert [e.finish_reason for e in first if isinstance(e, Finished)] == ["length"]
+    assert 10 < len(_text(first, "1")) < 100
+    assert _text(again, "1") == _text(first, "1")
+
+
+def test_what_is_too_long_is_refused_before_a_grammar_is_compiled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dittod.model.grammar.Grammars.grammar", pytest.fail)
+    long = (Message("user", "x" * 600),)
+    with pytest.raises(RequestError) as caught:
+        bench.answers.start(Generate("1", None, Sampling(), messages=long, json_schema=CLOSED))
+    assert (caught.value.param, caught.value.code) == ("messages", "context_length_exceeded")
 
 
 def _saved_adapter(bench: Bench, folder: Path, seed: int) -> AdapterRef:

@@ -20,7 +20,7 @@ from fakes import byte_tokenizer, tiny_base
 from dittod.errors import RequestError
 from dittod.model.decode import Constraint
 from dittod.model.dialect import Dialect, dialect_of
-from dittod.model.grammar import CACHED_GRAMMARS, AfterOpening, AfterReasoning, Awaited, Grammars
+from dittod.model.grammar import AfterOpening, AfterReasoning, Awaited, Grammar, Grammars, has_failed
 from dittod.model.load import BaseModel, load_base
 from dittod.model.schema import (
     PATTERNS_MOST,
@@ -86,6 +86,11 @@ def drawn(base: BaseModel, constraint: Constraint, *, seed: int, most: int = 400
     pytest.fail("the answer did not end")
 
 
+@lru_cache
+def never() -> Awaited:
+    return Awaited(byte_tokenizer(), "</think>", frozenset())
+
+
 def write(constraint: Constraint, base: BaseModel, text: str) -> list[bool]:
     """Accept a text's tokens; for each, whether anything was allowed before it."""
     free = []
@@ -149,23 +154,63 @@ def test_markers_that_are_tokens_are_written_with_them(tiny: BaseModel, grammars
     assert grammar.mask().nonzero()[:, 0].tolist() == [user]
 
 
-def test_rows_of_one_request_go_their_own_ways_and_grammars_are_compiled_once(
-    tiny: BaseModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grammars = Grammars(tiny)
+def test_rows_of_one_request_go_their_own_ways(tiny: BaseModel, grammars: Grammars) -> None:
     one = grammars.grammar(f"start: answer\n{answer_rule(PERSON)}", "response_format")
     other = one.copy()
     write(one, tiny, '{"name"')
     assert not bool((one.mask() & other.mask()).any())
-    monkeypatch.setattr(grammars, "_compile", pytest.fail)
-    write(grammars.grammar(f"start: answer\n{answer_rule(PERSON)}", "response_format"), tiny, '{"name"')
 
 
-def test_the_latest_grammars_are_kept_and_no_more(tiny: BaseModel) -> None:
-    grammars = Grammars(tiny)
-    for number in range(CACHED_GRAMMARS + 5):
-        grammars.grammar(f'start: "{number}"', "tools")
-    assert len(grammars._compiled) == CACHED_GRAMMARS
+def test_who_reaches_a_limit_fails_and_leaves_others_of_the_same_schema_theirs(starter: BaseModel) -> None:
+    many_states = {"type": "string", "pattern": "^(.*a.{14}|.*e.{15}|.*o.{13}|.*i.{18}){3}$"}
+    grammars = Grammars(starter)
+    lark = f"start: answer\n{answer_rule(many_states)}"
+    earlier, failing = grammars.grammar(lark, "response_format"), grammars.grammar(lark, "response_format")
+    chance = random.Random(0)
+    for _ in range(60):
+        allowed = failing.mask().nonzero()[:, 0].tolist()
+        if allowed:
+            failing.accept(chance.choice(allowed))
+    assert failing.failed
+    assert has_failed(AfterReasoning(failing, never(), thinking=False, opening_id=None))
+    assert not failing.complete
+    for other in (earlier, grammars.grammar(lark, "response_format")):
+        write(other, starter, '"abc')
+        assert not other.failed
+    assert not has_failed(AfterReasoning(earlier, never(), thinking=False, opening_id=None))
+
+
+def test_arguments_that_reach_a_limit_do_not_go_on_freely(
+    tiny: BaseModel, grammars: Grammars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grammar = grammars.grammar(f"start: opened\n{calls_rules(TOOLS, HERMES.calls, {}, several=True)}", "tools")
+    constraint = AfterOpening(grammar, Awaited(tiny.tokenizer, "<tool_call>", frozenset()))
+    write(constraint, tiny, '<tool_call>\n{"name": "greet"')
+    assert not has_failed(constraint)
+    monkeypatch.setattr(Grammar, "failed", True)
+    constraint.accept(tiny.tokenizer(",", add_special_tokens=False)["input_ids"][0])
+    assert has_failed(constraint)
+    mask = constraint.mask()
+    assert mask is not None
+    assert not bool(mask.any())
+
+
+@pytest.mark.parametrize("limit", ["_FUEL", "_GRAMMAR_SIZE"])
+def test_compiling_has_limits(grammars: Grammars, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    lark = f"start: answer\n{answer_rule(PERSON)}"
+    grammars.grammar(lark, "response_format")
+    monkeypatch.setattr(f"dittod.model.grammar.{limit}", 1)
+    with pytest.raises(RequestError):
+        grammars.grammar(lark, "response_format")
+
+
+def test_an_object_has_room_for_as_many_optional_properties_as_are_taken(tiny: BaseModel, grammars: Grammars) -> None:
+    schema = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(PROPERTIES_MOST)}}
+    grammar = grammars.grammar(f"start: answer\n{answer_rule(schema)}", "response_format")
+    write(grammar, tiny, '{"p999": "x"}')
+    other = {"type": "object", "properties": {f"q{i}": {"type": "string"} for i in range(PROPERTIES_MOST)}}
+    with pytest.raises(RequestError, match="uses properties in"):
+        grammars.grammar(f"start: answer\n{answer_rule({'anyOf': [schema, other]})}", "response_format")
 
 
 def test_padding_of_the_vocabulary_is_never_allowed(tiny: BaseModel) -> None:
@@ -241,9 +286,14 @@ def test_what_stands_in_one_token_with_the_opening_counts(starter: BaseModel) ->
         ({"type": "string", "pattern": "(?=a)secret"}, "pattern"),
         ({"type": "string", "minLength": 3, "maxLength": 2}, "maxLength"),
         ({"type": "secret"}, "type"),
-        ({"$ref": "#/secret"}, "cannot be enforced"),
-        ({"$ref": "#"}, "cannot be enforced"),
-        ({"$ref": "https://127.0.0.1/secret"}, "cannot be enforced"),
+        ({"$ref": "#/secret"}, r"uses \$ref in"),
+        ({"$ref": "#"}, r"uses \$ref in"),
+        ({"$ref": "https://127.0.0.1/secret"}, r"uses \$ref or \$schema in"),
+        ({"$schema": "https://127.0.0.1/secret"}, r"uses \$ref or \$schema in"),
+        ({"patternProperties": {"^a.*": {}, "^ab.*": {}}}, "uses patternProperties in"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "uses oneOf in"),
+        ({"type": "object", "properties": {"not": False}, "required": ["not"]}, "uses required in"),
+        ({"type": "integer", "multipleOf": 7, "minimum": 1, "maximum": 3}, "uses multipleOf in"),
         ({"properties": ["secret"]}, "properties"),
         ({"x-guidance": {"lenient": True}, "not": {}}, "not"),
     ],
@@ -298,10 +348,23 @@ def test_schemas_and_tools_have_a_size() -> None:
         {"items": {"multipleOf": 99_991}},
         {"allOf": [{"multipleOf": 0.97}, {"multipleOf": 89}, {"multipleOf": 83}]},
     ]
+    large_ones += [
+        {
+            "$ref": f"{document}#/{place}/0",
+            place: {f"{i}": _leading(f"{document}#/{place}/{i + 1}") for i in range(400)},
+        }
+        for document in ("", "json-schema:///")
+        for place in ("$defs", "%24defs")
+    ]
+    large_ones += [{"anyOf": [_leading(f"#/anyOf/{i + 1}") for i in range(400)]}]
+    large_ones += [{"$id": "urn:a", "anyOf": [{"$anchor": f"a{i}", "not": {"$ref": f"#a{i + 1}"}} for i in range(50)]}]
     for schema in (deep, deeper, *large_ones):
         with pytest.raises(RequestError) as caught:
             check_schema(schema, "response_format")
         assert caught.value.param == "response_format"
+    check_schema(
+        {"$ref": "#/$defs/0", "$defs": {f"{i}": _leading(f"#/$defs/{(i + 1) % 200}") for i in range(200)}}, "x"
+    )
     check_schema({"properties": {f"{i}": {"format": "date"} for i in range(99)}, "$ref": "#/properties/1"}, "x")
     check_schema({"anyOf": [{"multipleOf": each} for each in (10_000_000, 0.01, 7, "x", float("inf"))]}, "x")
     check_schema({"enum": ["x" * (SCHEMA_BYTES - 100)]}, "response_format")
@@ -312,7 +375,13 @@ def test_schemas_and_tools_have_a_size() -> None:
     check_tools([Tool("f")] * TOOLS_MOST)
 
 
+def _leading(pointer: str) -> dict[str, object]:
+    return {"type": "object", "properties": {"next": {"$ref": pointer}}}
+
+
 HOSTILE: list[dict[str, Any]] = [
+    {"$ref": "#/$defs/0", "$defs": {f"{i}": _leading(f"#/$defs/{i + 1}") for i in range(330)} | {"330": {}}},
+    {"$ref": "#/$defs/0", "$defs": {f"{i}": {"items": {"$ref": f"#/$defs/{i + 1}"}} for i in range(490)} | {"490": {}}},
     {"type": "string", "pattern": "(a{1000}){1000}"},
     {"type": "string", "pattern": "(x+x+)+y"},
     {"type": "string", "pattern": "(" * 5000 + ")" * 5000},
