@@ -196,7 +196,8 @@ def test_without_a_token_to_know_the_server_lets_in_who_has_another(backend: Fak
     with running(backend, token=None) as server, httpx.Client(base_url=server.url) as client:
         assert client.get("/v1/models", headers={"authorization": "Bearer ollama"}).status_code == 200
         assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
-        assert client.post("/v1/chat/completions", content=json.dumps(CHAT)).status_code == 415
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        assert client.post("/v1/chat/completions", content=json.dumps(CHAT), headers=form).status_code == 415
 
 
 def test_with_a_certificate_it_speaks_tls_and_nothing_else(backend: FakeBackend, certificate: Certificate) -> None:

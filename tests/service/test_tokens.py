@@ -131,7 +131,7 @@ def test_a_model_that_is_not_there_has_no_tokens(ask: Ask) -> None:
 
 def test_more_than_the_engine_reads_within_a_second_is_refused() -> None:
     """By the functions themselves: the body's limit would come first in these tests."""
-    long = "a" * (2**20 + 1)
+    long, short = "a" * (2**20 + 1), "a" * 1024
     for given in ({"prompt": long}, {"content": long}, {"messages": [{"role": "user", "content": long}]}):
         with pytest.raises(RequestError) as caught:
             to_command(TokenizeRequest.model_validate(given), "id")
@@ -139,10 +139,8 @@ def test_more_than_the_engine_reads_within_a_second_is_refused() -> None:
     for more in (
         {"reasoning_content": long},
         {"tool_calls": [{"function": {"name": "look", "arguments": long}}]},
-        {"tool_calls": [{"id": long, "function": {"name": "look"}}]},
-        {"tool_calls": [{"function": {"name": long}}]},
-        {"role": "tool", "tool_call_id": long},
-        {"role": "tool", "name": long},
+        {"tool_calls": [{"id": short, "function": {"name": "look"}}] * 1025},
+        {"tool_calls": [{"function": {"name": short}}] * 1025},
     ):
         with pytest.raises(RequestError) as caught:
             to_command(TokenizeRequest(messages=[Turn(**{"role": "assistant", "content": "", **more})]), "id")
