@@ -16,22 +16,17 @@ from dittod import __version__, adapters
 from dittod.config import Settings
 from dittod.engine.client import ENDS, Engine
 from dittod.engine.protocol import (
-    Accepted,
     AdapterRef,
     AnswerEvent,
-    CallDelta,
-    Delta,
     Detokenize,
     Detokenized,
-    Done,
-    Echo,
     Embed,
     Embedded,
     Event,
     Failed,
-    Finished,
     Generate,
     Ready,
+    Request,
     Tokenize,
     Tokenized,
 )
@@ -80,7 +75,7 @@ class DaemonBackend:
         """See `serving.Backend.answer`."""
         async with aclosing(self._events(request)) as events:
             async for event in events:
-                if isinstance(event, Accepted | Echo | Delta | CallDelta | Finished | Done):
+                if isinstance(event, AnswerEvent):
                     yield event
 
     async def embed(self, command: Embed) -> Embedded:
@@ -114,7 +109,7 @@ class DaemonBackend:
                 return event
         raise AssertionError("no event without an end")
 
-    async def _events(self, command: Generate | Embed | Tokenize | Detokenize) -> AsyncGenerator[Event, None]:
+    async def _events(self, command: Request) -> AsyncGenerator[Event, None]:
         """What the engine says to a command, up to the event that ends it; to close it early cancels the work."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event | EngineUnavailable] = asyncio.Queue()

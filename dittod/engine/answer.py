@@ -13,7 +13,6 @@ from dittod.engine.manner import Manner
 from dittod.engine.parts import Called, Parts, Said
 from dittod.engine.protocol import AnswerEvent, CallDelta, Delta, Finished, Generate, TokenLogprob
 from dittod.model.decode import Alternatives, Row
-from dittod.model.grammar import has_failed
 from dittod.model.load import BaseModel
 from dittod.model.textstream import Spelling, StopText, TextStream
 from dittod.types import FinishReason
@@ -154,6 +153,5 @@ class Answer:
 
     def _reason(self, called: bool) -> FinishReason:
         """Why it ended. A limit that is reached just behind a call cuts nothing off."""
-        cut_off: FinishReason | None = "length" if has_failed(self.row.constraint) else self.row.finish_reason
-        reason = "stop" if self._stop.stopped or self._parts.ended else cut_off
+        reason = "stop" if self._stop.stopped or self._parts.ended else self.row.finish_reason
         return "tool_calls" if called or (self._calls and reason == "stop") else reason or "stop"

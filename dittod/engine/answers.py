@@ -57,7 +57,7 @@ class Answers:
         ids = prompt_ids(self._base, request)
         manner = manner_of(self._base, request, ids)
         try:
-            self._decoder.submit(ids, request.sampling, n=0)  # what does not fit is refused before a grammar takes time
+            self._decoder.check(ids, request.sampling)  # what does not fit is refused before a grammar takes time
             rows = self._decoder.submit(
                 ids,
                 request.sampling,
@@ -82,12 +82,10 @@ class Answers:
                 self._decoder.cancel(answer.row)
         self._make_room(LOADED_ADAPTERS)
 
-    def drop_all(self) -> list[str]:
-        """Cancel everything; returns the requests that were open."""
-        request_ids = list(self._pending)
-        for request_id in request_ids:
+    def drop_all(self) -> None:
+        """Cancel everything."""
+        for request_id in list(self._pending):
             self.cancel(request_id)
-        return request_ids
 
     def step(self) -> list[AnswerEvent]:
         """One unit of the decoder's work, and what came of it."""
@@ -149,6 +147,6 @@ class Answers:
         in_use = {answer.row.adapter for answer in self._by_row.values()}
         unused = [name for name in self._recent if name not in in_use]
         for name in unused[: max(0, len(self._recent) - most)]:
-            self._decoder.forget(name)
+            self._decoder.prefixes.forget(name)
             self._adapters.drop(name)
             del self._recent[name]

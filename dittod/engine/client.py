@@ -23,19 +23,16 @@ from typing import IO
 from dittod.engine.protocol import (
     Cancel,
     Command,
-    Detokenize,
     Detokenized,
     Done,
-    Embed,
     Embedded,
     Event,
     Failed,
-    Generate,
     Improve,
     Ready,
+    Request,
     Shutdown,
     Stopped,
-    Tokenize,
     Tokenized,
     Update,
     Updated,
@@ -47,7 +44,7 @@ from dittod.errors import EngineUnavailable, ModelError, place_of
 log = logging.getLogger("dittod")
 
 ENDS = (Done, Embedded, Tokenized, Detokenized, Failed, Updated, Stopped)  # events after which no other comes
-Work = Generate | Embed | Tokenize | Detokenize | Update | Improve
+Work = Request | Update | Improve
 Listener = Callable[[Event | EngineUnavailable], None]
 
 ENVIRONMENT = {

@@ -12,7 +12,7 @@ from itertools import islice
 
 from torch import Tensor
 
-from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST
+from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST, known_ids
 from dittod.engine.protocol import Embed, Embedded
 from dittod.errors import RequestError
 from dittod.model.chat import encode_text
@@ -92,10 +92,8 @@ class Embeddings:
         context = self._base.context_tokens
         if isinstance(given, str) and len(given) > CHARACTERS_PER_TOKEN_MOST * context:
             raise _too_long(at, f"{len(given)} characters", context)
-        ids = encode_text(self._base, given) if isinstance(given, str) else list(given)
-        vocabulary = self._base.model.config.get_text_config().vocab_size
-        if not ids or not all(0 <= each < vocabulary for each in ids):
-            raise RequestError(f"{at} must hold token ids from 0 to {vocabulary - 1}", param="input")
+        encoded = encode_text(self._base, given) if isinstance(given, str) else given
+        ids = known_ids(self._base, encoded, at, param="input")
         if len(ids) > context:
             raise _too_long(at, f"{len(ids)} tokens", context)
         return ids

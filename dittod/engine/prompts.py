@@ -24,11 +24,15 @@ def prompt_ids(base: BaseModel, request: Generate) -> list[int]:
         return _infill_ids(base, request.prompt, request.suffix)
     if request.prompt is not None:
         return text_ids(base, request.prompt)
-    ids = list(request.prompt_token_ids or ())
+    return known_ids(base, request.prompt_token_ids or (), "prompt", param="prompt")
+
+
+def known_ids(base: BaseModel, token_ids: Sequence[int], at: str, *, param: str) -> list[int]:
+    """Token ids that came from outside. Raises RequestError where there are none, or one that this model has not."""
     vocabulary = base.model.config.get_text_config().vocab_size
-    if not ids or not all(0 <= each < vocabulary for each in ids):
-        raise RequestError(f"prompt must hold token ids from 0 to {vocabulary - 1}", param="prompt")
-    return ids
+    if not token_ids or not all(0 <= each < vocabulary for each in token_ids):
+        raise RequestError(f"{at} must hold token ids from 0 to {vocabulary - 1}", param=param)
+    return list(token_ids)
 
 
 def chat_ids(base: BaseModel, request: Generate | Tokenize) -> list[int]:

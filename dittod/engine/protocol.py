@@ -145,7 +145,8 @@ class Shutdown:
     op: Literal["shutdown"] = "shutdown"
 
 
-Command = Generate | Embed | Tokenize | Detokenize | Cancel | Update | StopUpdate | Improve | Shutdown
+Request = Generate | Embed | Tokenize | Detokenize  # what clients ask for
+Command = Request | Cancel | Update | StopUpdate | Improve | Shutdown
 
 # --- engine to parent -------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from dittod.engine.protocol import (
     Improved,
     Progress,
     Ready,
+    Request,
     Shutdown,
     Stopped,
     StopUpdate,
@@ -67,7 +68,6 @@ from dittod.types import Plan
 log = logging.getLogger("dittod.engine")
 
 Steps = Generator[Progress | Improved | None, None, Updated | Done]
-Request = Generate | Embed | Tokenize | Detokenize
 SERVING_ROWS = 16  # answers decoded together
 
 

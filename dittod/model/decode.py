@@ -2,8 +2,8 @@
 
 One `step()` is one unit of work: a chunk of a prompt (computed once, however many answers it gets), or one token for
 every running row, whichever adapter each runs on. Knows nothing of text, requests or learning. Whoever changes the
-weights of an adapter must let its rows end first and `forget` it: keys and values of the old weights are not computed
-anew.
+weights of an adapter must let its rows end first and have `prefixes` forget it: keys and values of the old weights are
+not computed anew.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ Alternatives = tuple[tuple[int, float], ...]  # token ids with their log-probs, 
 class Constraint(Protocol):
     """What an answer may say, token by token."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it can go no further though the answer is not complete: then no token is allowed."""
+
     def copy(self) -> Constraint:
         """For another row, from where this one is."""
 
@@ -64,7 +68,7 @@ class Row:
     token_ids: list[int] = field(default_factory=list[int])  # with the stop token when it ended by itself
     logps: list[float] = field(default_factory=list[float])  # nats, of the model itself: before temperature and cuts
     alternatives: list[Alternatives] = field(default_factory=list[Alternatives])
-    finish_reason: FinishReason | None = None  # 'length': `limit` was reached
+    finish_reason: FinishReason | None = None  # 'length': `limit` was reached, or one of its constraint's
 
 
 @dataclass(eq=False, slots=True)
@@ -127,9 +131,10 @@ class Decoder:
     ) -> list[Row]:
         """Queue n answers to a prompt; nothing is computed yet. Seeds are seed, seed + 1, … or drawn from the system.
 
-        With `score_prompt`, rows also get log-probs of the prompt's tokens. Raises RequestError where the prompt leaves
-        no room for one token or a parameter cannot be used."""
-        self._check(prompt_ids, sampling, adapter)
+        With `score_prompt`, rows also get log-probs of the prompt's tokens. Raises RequestError as `check` does."""
+        self.check(prompt_ids, sampling)
+        if adapter is not None and adapter not in self._adapters:
+            raise ModelError(f"adapter {adapter} is not loaded", "load it before decoding with it")
         room = self._base.context_tokens - len(prompt_ids)
         limit = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
         first_seed = int.from_bytes(os.urandom(7)) if sampling.seed is None else sampling.seed
@@ -161,10 +166,6 @@ class Decoder:
                 if not prompt.rows:
                     self.prefixes.keep(prompt.adapter, prompt.token_ids[: prompt.done], prompt.layers)
         self._waiting = deque(prompt for prompt in self._waiting if prompt.rows)
-
-    def forget(self, adapter: str | None) -> None:
-        """Keep nothing of conversations with this adapter, whose weights are about to change or to go."""
-        self.prefixes.forget(adapter)
 
     @torch.no_grad()  # not inference_mode: a tensor that the model keeps from it would break learning later
     def step(self) -> list[Row]:
@@ -261,13 +262,10 @@ class Decoder:
 
     def _forward(self, token_ids: Tensor, cache: Cache, *, logits_to_keep: int, **places: Tensor | None) -> Tensor:
         """Logits of the last tokens of each row, (rows, tokens, vocabulary), of all for 0; the cache has grown."""
-        (token_ids,), placed = self._here(token_ids), zip(places, self._here(*places.values()), strict=True)
+        given = {"input_ids": token_ids, **places}
+        here = dict(zip(given, self._here(*given.values()), strict=True))
         logits: Tensor = self._base.model(
-            input_ids=token_ids,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=logits_to_keep,
-            **dict(placed),
+            **here, past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep
         ).logits
         return logits
 
@@ -291,7 +289,7 @@ class Decoder:
         stuck = [mask is not None and not bool(mask.any()) for mask in masks]
         if any(stuck):
             for row in compress(rows, stuck):
-                row.finish_reason = "stop"
+                row.finish_reason = "length" if row.constraint and row.constraint.failed else "stop"
             free = [not each for each in stuck]
             rows, masks, logits = list(compress(rows, free)), list(compress(masks, free)), logits[torch.tensor(free)]
         if not rows:
@@ -316,7 +314,8 @@ class Decoder:
         elif len(row.token_ids) >= row.limit:
             row.finish_reason = "length"
 
-    def _check(self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None) -> None:
+    def check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:
+        """Raises RequestError where the prompt leaves no room for one token or a parameter cannot be used."""
         context = self._base.context_tokens
         if len(prompt_ids) + (sampling.max_tokens != 0) > context:
             raise RequestError(  # clients that then shorten the conversation themselves know it by these words
@@ -338,8 +337,6 @@ class Decoder:
             )
         if sampling.max_tokens is not None and sampling.max_tokens < 0:
             raise RequestError(f"max_tokens is {sampling.max_tokens}; it must be at least 0", param="max_tokens")
-        if adapter is not None and adapter not in self._adapters:
-            raise ModelError(f"adapter {adapter} is not loaded", "load it before decoding with it")
 
 
 def _score(rows: Sequence[Row], logits: Tensor, following: Sequence[int]) -> None:

@@ -201,7 +201,7 @@ class AfterReasoning:
     @property
     def failed(self) -> bool:
         """Whether a limit of the grammar has ended it."""
-        return has_failed(self._bound)
+        return self._bound.failed
 
     def mask(self) -> Tensor | None:
         """(vocabulary,) bool, or None."""
@@ -286,11 +286,6 @@ class Awaited:
             return text[at + len(self._marker) :]
         self._tail = text[len(text) - beginning_at_end(text, self._marker) :]
         return None
-
-
-def has_failed(constraint: Constraint | None) -> bool:
-    """Whether an answer that has ended was cut off by the limits of its grammar."""
-    return isinstance(constraint, Grammar | AfterReasoning | AfterOpening) and constraint.failed
 
 
 def _first_error(matcher: Any, brace: list[int]) -> str:

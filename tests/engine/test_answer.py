@@ -40,6 +40,9 @@ class Script:
         """Until the row ends or is cancelled."""
         return self._row is not None
 
+    def check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:
+        """Whatever is asked will fit."""
+
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, **_: Any) -> list[Row]:
         """One row, whatever was asked."""
         self._row = Row(tuple(prompt_ids), None, sampling, 10_000, torch.Generator())

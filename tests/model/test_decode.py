@@ -557,7 +557,7 @@ def test_an_adapter_that_is_forgotten_is_computed_anew(endless: BaseModel, adapt
     for forgotten in ("two", "one", "none"):
         rows += decoder.submit(prompt(30), DRAWN, adapter="one")
         decode_all(decoder)
-        decoder.forget(forgotten)
+        decoder.prefixes.forget(forgotten)
     assert [row.cached_prompt_tokens for row in rows] == [0, 29, 0]
 
 
@@ -622,6 +622,7 @@ class Alternating:
     most: int
     behind: bool = False
     said: list[int] = field(default_factory=list[int])
+    failed: bool = False
 
     def copy(self) -> Alternating:
         return Alternating(self.most, self.behind, list(self.said))

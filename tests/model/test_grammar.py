@@ -20,7 +20,7 @@ from fakes import byte_tokenizer, tiny_base
 from dittod.errors import RequestError
 from dittod.model.decode import Constraint
 from dittod.model.dialect import Dialect, dialect_of
-from dittod.model.grammar import AfterOpening, AfterReasoning, Awaited, Grammar, Grammars, has_failed
+from dittod.model.grammar import AfterOpening, AfterReasoning, Awaited, Grammar, Grammars
 from dittod.model.load import BaseModel, load_base
 from dittod.model.schema import (
     PATTERNS_MOST,
@@ -172,12 +172,12 @@ def test_who_reaches_a_limit_fails_and_leaves_others_of_the_same_schema_theirs(s
         if allowed:
             failing.accept(chance.choice(allowed))
     assert failing.failed
-    assert has_failed(AfterReasoning(failing, never(), thinking=False, opening_id=None))
+    assert AfterReasoning(failing, never(), thinking=False, opening_id=None).failed
     assert not failing.complete
     for other in (earlier, grammars.grammar(lark, "response_format")):
         write(other, starter, '"abc')
         assert not other.failed
-    assert not has_failed(AfterReasoning(earlier, never(), thinking=False, opening_id=None))
+    assert not AfterReasoning(earlier, never(), thinking=False, opening_id=None).failed
 
 
 def test_arguments_that_reach_a_limit_do_not_go_on_freely(
@@ -186,10 +186,10 @@ def test_arguments_that_reach_a_limit_do_not_go_on_freely(
     grammar = grammars.grammar(f"start: opened\n{calls_rules(TOOLS, HERMES.calls, {}, several=True)}", "tools")
     constraint = AfterOpening(grammar, Awaited(tiny.tokenizer, "<tool_call>", frozenset()))
     write(constraint, tiny, '<tool_call>\n{"name": "greet"')
-    assert not has_failed(constraint)
+    assert not constraint.failed
     monkeypatch.setattr(Grammar, "failed", True)
     constraint.accept(tiny.tokenizer(",", add_special_tokens=False)["input_ids"][0])
-    assert has_failed(constraint)
+    assert constraint.failed
     mask = constraint.mask()
     assert mask is not None
     assert not bool(mask.any())

@@ -51,6 +51,15 @@ class Head:
             "system_fingerprint": fingerprint,
         }
 
+    def chunk(self, kind: str, choice: JsonObject) -> JsonObject:
+        """A piece of one choice in a stream; usage is there and null, if it comes at the end."""
+        chunk = {**self.fields(kind), "choices": [choice]}
+        return {**chunk, "usage": None} if self.with_usage else chunk
+
+    def last_chunk(self, kind: str, done: Done) -> JsonObject:
+        """What a stream cost, if the client asked."""
+        return {**self.fields(kind), "choices": [], "usage": usage(done)}
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

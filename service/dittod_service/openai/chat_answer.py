@@ -112,7 +112,7 @@ class ChatChunks:
                 reason = _finish_reason(event.finish_reason, self._older)
                 return [self._chunk(event.index, {}, finish_reason=reason)]
             case Done() if self._head.with_usage:
-                return [{**self._head.fields("chat.completion.chunk"), "choices": [], "usage": usage(event)}]
+                return [self._head.last_chunk("chat.completion.chunk", event)]
             case _:
                 return []
 
@@ -138,8 +138,7 @@ class ChatChunks:
         finish_reason: ChatFinishReason | None = None,
     ) -> JsonObject:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        chunk = {**self._head.fields("chat.completion.chunk"), "choices": [choice]}
-        return {**chunk, "usage": None} if self._head.with_usage else chunk
+        return self._head.chunk("chat.completion.chunk", choice)
 
 
 def _choice(choice: Choice, older_functions: bool) -> ChatChoice:

@@ -80,7 +80,7 @@ class CompletionChunks:
             case Finished():
                 return [self._chunk(event.index, "", finish_reason=event.finish_reason)]
             case Done() if self._head.with_usage:
-                return [{**self._head.fields("text_completion"), "choices": [], "usage": usage(event)}]
+                return [self._head.last_chunk("text_completion", event)]
             case _:
                 return []
 
@@ -93,8 +93,7 @@ class CompletionChunks:
         finish_reason: FinishReason | None = None,
     ) -> JsonObject:
         choice = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
-        chunk = {**self._head.fields("text_completion"), "choices": [choice]}
-        return {**chunk, "usage": None} if self._head.with_usage else chunk
+        return self._head.chunk("text_completion", choice)
 
 
 class _Place:
