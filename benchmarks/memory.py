@@ -133,7 +133,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     libraries = next(iter(planned.phases.values())).libraries if torch.cuda.is_available() else 0
     return {
         "plan": asdict(planned.plan),
-        "predicted": {phase: terms.total - libraries for phase, terms in planned.phases.items()},
+        "predicted": {phase: terms.total - terms.serving - libraries for phase, terms in planned.phases.items()},
         "measured": peaks.by_phase,
     }
 

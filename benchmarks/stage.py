@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from dittod.engine.client import ENVIRONMENT
+from dittod.engine.process import ENVIRONMENT
 from dittod.learner.batch import TokenSequence
 from dittod.learner.pairs import draw
 from dittod.learner.preset import CLEAN

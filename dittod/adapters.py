@@ -1,4 +1,5 @@
-"""Adapters on disk and their states: candidate → promoted → retired. Which one an alias serves is one row in the store.
+"""Adapters on disk and their states: candidate → promoted → retired → pruned. Which one an alias serves is one row in
+the store; of a pruned one only the row is left.
 
 Knows folders and rows; knows nothing of weights, requests or how a verdict was reached.
 """
@@ -7,13 +8,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from dittod.engine.protocol import Ready, Updated
 from dittod.errors import NotFound
+from dittod.paths import write_private
 from dittod.store import Store
-from dittod.types import Adapter, Run
+from dittod.types import Adapter, Run, Verdict
 
 MANIFEST = "manifest.json"
 
@@ -36,9 +39,20 @@ def add(store: Store, run: Run, updated: Updated, base: Ready) -> Adapter:
         promoted_at=None,
         verdict=updated.verdict,
     )
-    adapter = store.add_adapter(candidate)
-    _write_manifest(adapter)
+    with store.together():  # on a full disk there is neither: the run is sent again
+        adapter = store.add_adapter(candidate)
+        _write_manifest(adapter)
     return adapter
+
+
+def restore(store: Store, folder: Path) -> int:
+    """Enter versions that lie in the folder and that the store does not know: it was lost, and they were not. As
+    candidates: who wants one promotes it. Returns how many."""
+    known = {each.id for each in store.adapters()}
+    found = [made for each in folder.iterdir() if each.name not in known and (made := _from_manifest(each))]
+    for each in sorted(found, key=lambda each: each.created_at):
+        store.add_adapter(each)
+    return len(found)
 
 
 def promoted(store: Store, profile: str) -> Adapter | None:
@@ -47,7 +61,10 @@ def promoted(store: Store, profile: str) -> Adapter | None:
 
 
 def fits(adapter: Adapter, base_model: str, base: Ready | None) -> bool:
-    """Whether it was made for this base model: its weights mean nothing on another. Once loaded, `base` tells more."""
+    """Whether it can answer: it has its weights, and this base model, on which alone they mean something. Once loaded,
+    `base` tells more."""
+    if adapter.state == "pruned":
+        return False
     made_for = (adapter.base_revision, adapter.template_sha256)
     loaded = made_for if base is None else (base.base_revision, base.template_sha256)
     return adapter.base_model == base_model and made_for == loaded
@@ -76,26 +93,45 @@ def roll_back(store: Store, profile: str) -> Adapter | None:
 
     Raises NotFound when base is served already.
     """
-    current = promoted(store, profile)
-    if current is None or current.promoted_at is None:
+    if promoted(store, profile) is None:
         raise NotFound(f"profile {profile!r} serves base already", "there is nothing to roll back")
-    earlier = [
-        each
-        for each in store.adapters(profile)
-        if each.state == "retired" and each.promoted_at is not None and each.promoted_at < current.promoted_at
-    ]
-    before = max(earlier, key=lambda each: each.promoted_at or 0.0, default=None)
+    before = last_good(store.adapters(profile), profile)
     store.roll_back(profile, before.id if before else None)
     return store.adapter(before.id) if before else None
+
+
+def last_good(made: Sequence[Adapter], profile: str) -> Adapter | None:
+    """What a rollback of the profile would serve: of those that still have their weights, the one promoted last before
+    what is served now. None: base, or there is nothing to roll back."""
+    own = [each for each in made if each.profile == profile and each.promoted_at is not None]
+    current = next((each for each in own if each.state == "promoted"), None)
+    if current is None:
+        return None
+    earlier = [each for each in own if each.state == "retired" and _promoted_at(each) < _promoted_at(current)]
+    return max(earlier, key=_promoted_at, default=None)
+
+
+def _promoted_at(adapter: Adapter) -> float:
+    return adapter.promoted_at or 0.0
 
 
 def _write_manifest(adapter: Adapter) -> None:
     """Everything the store knows of it but the sampled texts, so that the folder explains itself."""
     values = asdict(adapter)
-    del values["state"], values["promoted_at"], values["path"]
-    values["verdict"] = {"reasons": adapter.verdict.reasons, "figures": dict(adapter.verdict.figures)}
-    target = Path(adapter.path) / MANIFEST
-    beside = target.with_suffix(".tmp")
-    beside.write_text(json.dumps(values, indent=2) + "\n")
-    beside.chmod(0o600)
-    beside.replace(target)
+    for each in ("state", "promoted_at", "path", "pinned"):  # these change
+        del values[each]
+    values["verdict"] = {**asdict(adapter.verdict), "outputs": ()}
+    write_private(Path(adapter.path) / MANIFEST, json.dumps(values, indent=2) + "\n")
+
+
+def _from_manifest(folder: Path) -> Adapter | None:
+    """What `_write_manifest` left; None where there is none, or not of this folder."""
+    try:
+        values = json.loads((folder / MANIFEST).read_bytes())
+        given = values["verdict"]
+        verdict = Verdict(given["promoted"], tuple(given["reasons"]), given["figures"])
+        values |= {"verdict": verdict, "demonstration_ids": tuple(values["demonstration_ids"])}
+        made = Adapter(**values, state="candidate", promoted_at=None, path=str(folder))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return made if made.id == folder.name else None

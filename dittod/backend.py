@@ -15,6 +15,7 @@ from typing import TypeVar
 from dittod import __version__, adapters
 from dittod.config import Settings
 from dittod.engine.client import ENDS, Engine
+from dittod.engine.deaths import TROUBLE_SECONDS
 from dittod.engine.protocol import (
     AdapterRef,
     AnswerEvent,
@@ -30,7 +31,7 @@ from dittod.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from dittod.errors import DittodError, EngineUnavailable, NotFound, RequestError
+from dittod.errors import DittodError, EngineUnavailable, ModelError, NotFound, RequestError
 from dittod.serving import ServedModel
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE, Adapter
@@ -49,15 +50,17 @@ class DaemonBackend:
     def models(self) -> list[ServedModel]:
         """Base, an alias per profile (the default one always), and every version by its number.
 
-        Versions made for another base model cannot be asked for; an alias that serves one is answered by base.
+        Versions made for another base model cannot be asked for. An alias that serves one, or one that the engine died
+        of, is answered by base.
         """
         found = [self._served("base", None)]
         made = self._store.adapters()
-        usable = [each for each in made if adapters.fits(each, self._settings.base_model, self._engine.ready)]
+        fitting = [each for each in made if adapters.fits(each, self._settings.base_model, self._engine.ready)]
         for profile in dict.fromkeys([DEFAULT_PROFILE, *self._store.profiles()]):
-            own = [each for each in usable if each.profile == profile]
+            own = [each for each in fitting if each.profile == profile]
             alias = "ditto" if profile == DEFAULT_PROFILE else f"ditto/{profile}"
-            found.append(self._served(alias, next((each for each in own if each.state == "promoted"), None)))
+            usable = (each for each in own if each.state == "promoted" and each.id not in self._engine.set_aside)
+            found.append(self._served(alias, next(usable, None)))
             found += [self._served(f"ditto/{profile}@{each.number}", each) for each in own]
         return found
 
@@ -69,6 +72,10 @@ class DaemonBackend:
             if each.name == wanted:
                 return replace(each, name=name)
         names = ", ".join(each.name for each in models if "@" not in each.name)
+        profile, _, number = name.removeprefix("ditto/").rpartition("@")
+        for adapter in self._store.adapters(profile):
+            if str(adapter.number) == number and adapter.state == "pruned":
+                raise NotFound(f"the model {name!r} was pruned: its weights are gone", f"choose one of: {names}")
         raise NotFound(f"the model {name!r} does not exist", f"choose one of: {names}")
 
     async def answer(self, request: Generate) -> AsyncIterator[AnswerEvent]:
@@ -92,6 +99,13 @@ class DaemonBackend:
 
     async def ready(self) -> Ready:
         """See `serving.Backend.ready`. Waits without a thread, which would hold up the end of the process."""
+        try:
+            return await self._loaded()
+        except ModelError as error:  # a later start may find the model, once it is back or the settings are right
+            wait = self._engine.seconds_to_next_start
+            raise EngineUnavailable(error.title, error.hint, retry_after_seconds=wait) from error
+
+    async def _loaded(self) -> Ready:
         while not self._engine.begin():
             await asyncio.sleep(0.05)
         while (ready := self._engine.ready) is None:
@@ -118,9 +132,11 @@ class DaemonBackend:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        await self.ready()
         try:
-            self._engine.submit(command, listen)
+            with self._engine.expected():
+                await self.ready()
+                self._refuse_what_kills(command)
+                self._engine.submit(command, listen)
             while True:
                 event = await events.get()
                 if isinstance(event, EngineUnavailable):
@@ -133,9 +149,30 @@ class DaemonBackend:
         finally:
             self._engine.cancel(command.id)
 
+    def _refuse_what_kills(self, command: Request) -> None:
+        """An alias is answered by base instead; who asks for this very version is told why not."""
+        adapter = command.adapter if isinstance(command, Generate) else None
+        if adapter is not None and adapter.id in self._engine.set_aside:
+            raise EngineUnavailable(
+                "this version of the adapter is set aside: the engine died whenever it answered",
+                "ask for another one, or for base; it is tried again when dittod is restarted",
+                retry_after_seconds=TROUBLE_SECONDS,
+            )
+
     def health(self) -> dict[str, object]:
         """Nothing private: /health needs no token."""
-        return {"status": "ok", "version": __version__, "engine": self._engine.state}
+        trouble, learning = self._engine.trouble, {}
+        try:
+            learning = self._store.noted("learning")
+        except DittodError:  # its title names the user's folder
+            trouble = trouble or "the store cannot be read"
+        return {
+            "status": "degraded" if trouble else "ok",
+            "version": __version__,
+            "engine": self._engine.state,
+            "trouble": trouble,
+            "learning": {"state": learning.get("state"), "reason": learning.get("reason")},
+        }
 
     def _served(self, name: str, adapter: Adapter | None) -> ServedModel:
         ready = self._engine.ready
@@ -152,4 +189,6 @@ class DaemonBackend:
 def _as_error(failed: Failed) -> DittodError:
     if failed.status == 400:
         return RequestError(failed.title, failed.hint, param=failed.param, code=failed.code)
+    if failed.status == 503:
+        return EngineUnavailable(failed.title, failed.hint)
     return DittodError(failed.title, failed.hint)

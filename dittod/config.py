@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,58 @@ def _secret(given: str) -> str:
     if len(given.strip("- \t\n")) < 2:
         raise ValueError("a secret has two characters at least")
     return given
+
+
+_HOURS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)")
+
+
+def _hours(given: str) -> str:
+    """From one time of the day to another, over midnight if need be. Raises ValueError with an example."""
+    match = _HOURS.fullmatch(given.strip().replace(" ", "").replace("–", "-"))
+    if match is None or (match[1], match[2]) == (match[3], match[4]):
+        raise ValueError("give two times of the day such as 22:00-07:30")
+    return f"{int(match[1]):02}:{match[2]}-{int(match[3]):02}:{match[4]}"
+
+
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as cron counts them: 0 and 7 are Sunday
+_DAY_RANGE = re.compile(r"(?:\*|([0-7]|[a-z]{3})(?:-([0-7]|[a-z]{3}))?)(?:/([1-7]))?")
+
+
+def _crontab(given: str) -> str:
+    """Five fields as cron has them, with names for the days of the week: APScheduler counts those from Monday. Raises
+    ValueError with an example."""
+    from apscheduler.triggers.cron import CronTrigger  # not for every command
+
+    try:
+        minute, hour, day, month, week = given.lower().split()
+        if day != "*" and week != "*":  # cron means either of them, APScheduler both
+            raise ValueError("days of the month and days of the week cannot be given together")
+        found = " ".join((minute, hour, day, month, week if week == "*" else ",".join(_days_of_week(week))))
+        if CronTrigger.from_crontab(found).get_next_fire_time(None, datetime.now().astimezone()) is None:
+            raise ValueError("that never comes")  # the 31st of February, say
+    except ValueError as error:
+        raise ValueError(
+            "give minute, hour, day of the month, month and day of the week, such as 30 12 * * mon-fri; '*' for one of"
+            " the two kinds of days"
+        ) from error
+    return found
+
+
+def _days_of_week(field: str) -> list[str]:
+    """The names of the days in cron's field. Raises ValueError."""
+    days: set[int] = set()
+    for part in field.split(","):
+        match = _DAY_RANGE.fullmatch(part)
+        if match is None:
+            raise ValueError(part)
+        first, last, step = match[1], match[2], int(match[3] or 1)
+        begin, end = (0, 6) if first is None else (_day(first), _day(last or ("6" if match[3] else first)))
+        days.update(each % 7 for each in range(begin, end + (7 if end < begin else 0) + 1, step))
+    return [_DAYS[each] for each in sorted(days)]
+
+
+def _day(given: str) -> int:
+    return int(given) if given.isdigit() else _DAYS.index(given)
 
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f]*:[0-9a-f:.]+")
@@ -115,8 +168,26 @@ class Settings(BaseSettings):
     settle_seconds: float = Field(default=2.0, ge=0.0)  # a file is read when it has not changed for so long
     rescan_seconds: float = Field(default=300.0, gt=0.0)  # between two looks at the whole watched folder
     consider_seconds: float = Field(default=30.0, gt=0.0)  # between two looks at whether to learn now
+    consider_at: Annotated[str, AfterValidator(_crontab)] | None = (
+        None  # minute, hour, day, month, day of the week: looks at whether to learn only then, instead
+    )
     idle_unload_seconds: float = Field(default=600.0, gt=0.0)  # without work until the engine gives its memory back
-    learn_on_battery: bool = False  # whether an update may start without mains power
+    quiet_hours: tuple[
+        Annotated[str, AfterValidator(_hours)], ...
+    ] = ()  # '22:00-07:30', local time: nothing is learnt within
+    idle_seconds: float = Field(default=300.0, ge=0.0)  # without a hand on keyboard and mouse before anything is learnt
+    quiet_seconds: float = Field(default=60.0, ge=0.0)  # without a request before an update starts
+    rest_seconds: float = Field(default=6 * 3600.0, ge=0.0)  # from the end of a profile's update to the next one
+    learn_on_battery: bool = False  # whether anything is learnt without mains power
+    min_battery_percent: float = Field(default=30.0, ge=0.0, le=100.0)  # below that nothing is learnt on battery
+    learn_with_lid_closed: bool = False
+    max_temperature_celsius: float = Field(default=90.0, gt=0.0)  # of processor and graphics card
+    max_gpu_use_percent: float = Field(default=20.0, ge=0.0, le=100.0)  # by other programs
+    min_free_memory: Annotated[int, BeforeValidator(parse_bytes)] = 512 * 2**20  # bytes, left to other programs
+    min_free_gpu_memory: Annotated[int, BeforeValidator(parse_bytes)] = 256 * 2**20  # bytes, left to other programs
+    min_free_disk: Annotated[int, BeforeValidator(parse_bytes)] = 2**30  # bytes, on the disk of the home
+    disk_budget: Annotated[int, BeforeValidator(parse_bytes)] = 4 * 2**30  # bytes, for adapters, runs and logs
+    encrypt: bool = False  # whether texts lie encrypted on the disk, their key in the system's keyring
     learner: dict[str, float] = Field(default_factory=dict)  # overrides of the preset's numbers, by their names
 
     @classmethod

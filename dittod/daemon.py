@@ -1,8 +1,8 @@
 """The daemon: watcher, scheduler and engine tied together. `dittod run` adds the endpoint on top.
 
-Three threads beside the caller's: one keeps the store in step with the folder, one moves runs along, and APScheduler's
-calls for a rescan and for a look at whether to learn. There is no state but the store and folders that are written
-beside and renamed: killing the process at any moment loses nothing.
+Four threads beside the caller's: one keeps the store in step with the folder, one moves runs along, one looks at the
+machine, and APScheduler's calls for a rescan and for a decision whether to learn. There is no state but the store and
+folders that are written beside and renamed: killing the process at any moment loses nothing.
 """
 
 from __future__ import annotations
@@ -11,24 +11,35 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
-from dittod import machine, runs
+from dittod import private, runs
 from dittod.config import Settings, watched_folder
+from dittod.considering import Considering
 from dittod.engine.client import Engine
 from dittod.errors import DittodError, place_of
 from dittod.ingest.folder import Folder, OnRead
 from dittod.ingest.watch import Watch
+from dittod.machine.probes import Probes
 from dittod.paths import Home
-from dittod.prompting import Prompting
+from dittod.pruning import Pruning
 from dittod.store import Store
 
 log = logging.getLogger("dittod")
 
 MANY_EVENTS = 1000  # at once: the system may have dropped others
 TICK_SECONDS = 0.2  # between two looks at events, runs and the engine
+LOOK_SECONDS = 2.0  # between two looks at the machine
+TEND_SECONDS = 600.0  # between two looks at the room that the home takes, where no update ends meanwhile
+END_SECONDS = 4.0  # for all threads together to end their rounds
+GRACE_SECONDS = 60  # by which a look that is due may be late; a machine that slept through it has missed it
 
 
 class Daemon:
@@ -38,6 +49,7 @@ class Daemon:
         self.home = home
         self.settings = settings
         self.store = store
+        private.keep_sealed(home, store, wanted=settings.encrypt)
         self.engine = Engine(
             settings.base_model,
             settings.quantisation,
@@ -46,16 +58,25 @@ class Daemon:
             cache=home.quantised,
             method=(settings.preset, settings.learner),
         )
+        died = store.noted("engine")
+        self.engine.last_death, self.engine.last_died_at = died.get("last_death"), died.get("last_died_at")
         self.folder = Folder(
             watched_folder(settings), store, settings.identities, settings.settle_seconds, settings.secrets
         )
-        self.runs = runs.Runs(home, store, settings, self.engine)
-        self.prompting = Prompting(store, settings, self.engine)
+        probes = Probes(home.root, lambda: self.engine.pid)
+        self.considering = Considering(home, store, settings, self.engine, probes.look)
+        self._pruning = Pruning(home, store, settings)
+        self._tended: tuple[int, float] | None = None  # when that many runs had ended, in monotonic seconds
         self._events: queue.Queue[Path] = queue.Queue()
         self._rescan_due = threading.Event()
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []
         self._watch = Watch(self.folder.root, self._events)
+        self.scheduler = BackgroundScheduler(
+            logger=logging.getLogger("dittod.scheduler"),
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": GRACE_SECONDS},
+        )
+        self._trouble = ""  # of considering, the last time
         self._noted_engine: dict[str, object] | None = None
         self._noted_reading: bool | None = None
 
@@ -74,53 +95,48 @@ class Daemon:
         self.folder.prepare()
         self._note_reading(True)
         self._rescan_due.set()
-        self._scheduler = BackgroundScheduler(logger=logging.getLogger("dittod.scheduler"))
-        self._scheduler.add_job(self._rescan_due.set, "interval", seconds=self.settings.rescan_seconds)
-        self._scheduler.add_job(self.consider, "interval", seconds=self.settings.consider_seconds)
-        self._scheduler.start()
-        for work in (self._keep_in_step, self._move_along):
+        self._schedule()
+        self.scheduler.start()
+        for work in (self._look, self._keep_in_step, self._move_along):
             thread = threading.Thread(target=self._repeat, args=(work,), name=work.__name__, daemon=True)
             thread.start()
-            self._threads.append(thread)
+            self.threads.append(thread)
 
     def stop(self) -> None:
         """End the threads and the engine. An update goes on from its last checkpoint at the next start."""
         self._stopping.set()
-        self._scheduler.shutdown(wait=False)
+        self.scheduler.shutdown(wait=False)
         self.folder.close()
-        for thread in self._threads:
-            thread.join(timeout=5.0)
+        deadline = time.monotonic() + END_SECONDS
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._watch.stop()
         self.engine.stop()
-        self._note_engine()
-        self._note_reading(False)
+        with suppress(DittodError):  # on a full disk they stay as they are, and count for nothing without a daemon
+            self._note_engine()
+            self._note_reading(False)
+            self.considering.end()
 
-    def consider(self) -> None:
-        """Ask for an update of the first profile that nothing speaks against."""
-        for profile in self.store.profiles():
-            on_battery = machine.on_battery()
-            why = runs.why_waiting(self.store, self.settings, profile, on_battery=on_battery, now=time.time())
-            if why is None:
-                run = runs.request(self.store, self.settings, profile)
-                log.info("update %s of profile %s", run.id, run.profile)
-                return
+    def _schedule(self) -> None:
+        """Again where the clock was set: what APScheduler had planned by it is void."""
+        settings = self.settings
+        for name, work, trigger in (
+            ("rescan", self._rescan_due.set, IntervalTrigger(seconds=settings.rescan_seconds)),
+            ("consider", self._consider, _looks(settings)),
+        ):
+            self.scheduler.add_job(work, trigger, id=name, replace_existing=True)
 
-    def _repeat(self, work: object) -> None:
+    def _repeat(self, work: Callable[[], None]) -> None:
         """A fault in one round is logged, and the next round tries again: the daemon goes on."""
-        assert callable(work)
-        trouble = ""  # that lasts is said once
+        trouble = ""
         while not self._stopping.is_set():
-            try:
-                work()
-                trouble = ""
-            except DittodError as error:
-                if error.title != trouble:
-                    log.error("%s; %s", error.title, error.hint)
-                trouble = error.title
+            trouble = _attempt(work, trouble)
+            if trouble:
                 self._stopping.wait(1.0)
-            except Exception as error:
-                log.error("fault in the daemon: %s", place_of(error))
-                self._stopping.wait(1.0)
+
+    def _consider(self) -> None:
+        """What APScheduler calls. It would log a fault with everything that was at hand."""
+        self._trouble = _attempt(self.considering.consider, self._trouble)
 
     def _keep_in_step(self) -> None:
         """One round of the folder's thread."""
@@ -136,10 +152,25 @@ class Daemon:
             log.info("%d files read", read)
         self._note_reading(self.folder.settling)
 
+    def _look(self) -> None:
+        """One round of the thread that looks at the machine."""
+        if self.considering.look():
+            log.info("the machine has slept, or its clock was set: looking at everything again")
+            self._rescan_due.set()
+            self._schedule()
+        self._tend_room()
+        self._stopping.wait(LOOK_SECONDS)
+
+    def _tend_room(self) -> None:
+        """Keep the home within its budget: now and then, and after each run."""
+        ended, now = self.considering.runs.ended, time.monotonic()
+        if self._tended is None or ended != self._tended[0] or now - self._tended[1] >= TEND_SECONDS:
+            self._tended = (ended, now)
+            self._pruning.tend()
+
     def _move_along(self) -> None:
         """One round of the runs' thread."""
-        self.runs.advance()
-        self.prompting.advance()
+        self.considering.advance()
         if self.engine.stop_if_idle(self.settings.idle_unload_seconds):
             log.info("engine unused for %.0f s: its memory goes back to the system", self.settings.idle_unload_seconds)
         self._note_engine()
@@ -152,18 +183,49 @@ class Daemon:
             self._noted_reading = busy
 
     def _note_engine(self) -> None:
-        ready = self.engine.ready
+        ready, memory = self.engine.ready, self.engine.memory
+        held = memory.bytes + memory.gpu_bytes if memory else ready.memory_bytes if ready else 0
         state: dict[str, object] = {
             "state": self.engine.state,
             "pid": self.engine.pid,
             "base_model": self.settings.base_model,
-            "memory_bytes": ready.memory_bytes if ready else 0,
+            "memory_bytes": held,
             "context_tokens": ready.context_tokens if ready else None,
             "last_death": self.engine.last_death,
+            "last_died_at": self.engine.last_died_at,
+            "set_aside": [
+                f"{each.profile}@{each.number}" for each in self.store.adapters() if each.id in self.engine.set_aside
+            ]
+            if self.engine.set_aside
+            else [],
+            "trouble": self.engine.trouble,
         }
         if state != self._noted_engine:
             self.store.note("engine", state)
             self._noted_engine = state
+
+
+def _looks(settings: Settings) -> BaseTrigger:
+    """When to decide whether to learn."""
+    if settings.consider_at is not None:
+        return CronTrigger.from_crontab(settings.consider_at)
+    return IntervalTrigger(seconds=settings.consider_seconds)
+
+
+def _attempt(work: Callable[[], None], trouble: str) -> str:
+    """Do it. Returns what went wrong, which is logged unless it is the trouble that it was before; '': nothing."""
+    try:
+        work()
+        return ""
+    except DittodError as error:
+        if error.title != trouble:
+            log.error("%s; %s", error.title, error.hint)
+        return error.title
+    except Exception as error:
+        place = place_of(error)
+        if place != trouble:
+            log.error("fault in the daemon: %s", place)
+        return place
 
 
 def _drain(events: queue.Queue[Path], patience_seconds: float) -> set[Path]:

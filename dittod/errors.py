@@ -14,15 +14,24 @@ Each is translated once per border: the CLI prints title and hint to stderr, the
 the daemon logs and stores it. Neither field may ever hold the user's text.
 """
 
+import errno
 import logging
 import sys
 import threading
 import traceback
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def place_of(error: BaseException) -> str:
     """The kind of an error and where it was raised, for logs: its message is left out, since it may quote a text."""
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the disk, or the user's share of it, takes no more. A library that has no number for it says so in
+    words."""
+    return getattr(error, "errno", None) in FULL or any(f"os error {each}" in str(error) for each in FULL)
 
 
 def keep_texts_out_of_tracebacks(log: logging.Logger) -> None:

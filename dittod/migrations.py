@@ -63,4 +63,12 @@ MIGRATIONS = (
     UPDATE origins SET reading = (SELECT read_at FROM files WHERE files.path = origins.path)
         WHERE path IN (SELECT path FROM files);
     """,
+    """
+    ALTER TABLE runs ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
+    CREATE INDEX added_demonstrations ON demonstrations (profile, added_at, excluded);
+    CREATE INDEX runs_in_state ON runs (state, profile, requested_at);
+    ALTER TABLE adapters DROP COLUMN path;
+    ALTER TABLE adapters ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+    """,
 )

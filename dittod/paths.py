@@ -6,11 +6,12 @@ import contextlib
 import os
 import secrets
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 
 import platformdirs
 
-from dittod.errors import SettingsError
+from dittod.errors import DittodError, SettingsError, disk_is_full
 
 MARKER = ".dittod"  # lies in a watched folder: while it is missing, the folder counts as unmounted, not as emptied
 
@@ -74,6 +75,8 @@ class Home:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
             except OSError as error:
+                if disk_is_full(error):
+                    raise not_written(str(folder), error) from error
                 raise SettingsError(
                     f"{folder} cannot be made: {error.strerror}",
                     "set DITTOD_HOME to a folder you can write to",
@@ -104,12 +107,60 @@ class Home:
     def _make_token(self) -> None:
         """Written beside and linked into place, so that of two first starts one wins and none reads half a token."""
         fresh = self.token_file.with_name(f"token.{secrets.token_hex(4)}")
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(file, "w") as out:
-            out.write(f"dittod-{secrets.token_urlsafe(32)}\n")
-        with contextlib.suppress(FileExistsError):
-            _link(fresh, self.token_file)
-        fresh.unlink(missing_ok=True)
+        try:
+            write_private(fresh, f"dittod-{secrets.token_urlsafe(32)}\n")
+            with contextlib.suppress(FileExistsError):
+                _link(fresh, self.token_file)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner may read, in place of what was there: whole and on the disk when this returns, or not
+    at all. Raises DittodError where the disk is full or takes nothing."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise not_written(path.name, error) from error
+
+
+def not_written(what: str, error: OSError) -> DittodError:
+    """Why something of ours could not be written, and what to do: the disk is full, read-only or gone."""
+    if disk_is_full(error):
+        return DittodError(f"the disk is full: {what} cannot be written", "make room on it, then try again")
+    return DittodError(f"{what} cannot be written: {error.strerror}", "give dittod a disk that it can write to")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk, where the system can: Windows cannot, nor can some network drives."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def shipped(name: str) -> Path:
+    """A file of `packaging/` that comes with the package, such as 'linux/dittod.service': in a checkout where it lies,
+    else where it was installed to. Raises SettingsError."""
+    around = Path(__file__).parent.parent
+    files = distribution("dittod").files or ()
+    installed = (Path(str(each.locate())) for each in files if each.as_posix().endswith(f"share/dittod/{name}"))
+    beside = around / "share" / "dittod" / name  # there by `pip install --target`, which lists it elsewhere
+    for path in (around / "packaging" / name, *installed, beside):
+        if path.is_file():
+            return path.resolve()
+    raise SettingsError(f"the file {name} is missing from this installation", "install dittod again")
 
 
 def _link(source: Path, target: Path) -> None:

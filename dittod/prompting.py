@@ -12,8 +12,9 @@ import math
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable
 
-from dittod import adapters, machine, runs
+from dittod import adapters, runs
 from dittod.config import Settings
 from dittod.engine.client import Engine
 from dittod.engine.protocol import Event, Failed, Improve, Improved
@@ -32,7 +33,11 @@ MOST_FAILURES = 2  # of the engine over the same prompt; then the template stays
 class Prompting:
     """What the engine is trying now, if anything."""
 
-    def __init__(self, store: Store, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, engine: Engine, held: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """`held`: why nothing that the user has not asked for may be learnt now; None: it may."""
+        self._held = held
         self._store = store
         self._settings = settings
         self._engine = engine
@@ -42,13 +47,17 @@ class Prompting:
         self._exhausted: dict[str, object] = {}  # profile → what there was when nothing of it was left to try
         self._next_look = 0.0  # monotonic seconds
 
+    @property
+    def at_work(self) -> bool:
+        """Whether the engine tries prompts now."""
+        return self._sent is not None
+
     def advance(self) -> None:
         """Begin where there is something to try and time for it; end what has become untimely."""
         sent, now = self._sent, time.monotonic()
         if sent is not None:
             if self._untimely():
-                self._engine.cancel(sent.id)
-                self._forget(sent)
+                self.leave()
             return
         if now < self._next_look or self._engine.busy or now - self._engine.last_used < IDLE_SECONDS:
             return
@@ -56,11 +65,16 @@ class Prompting:
         if self._settings.improve_prompts and not self._untimely():
             self._begin()
 
+    def leave(self) -> None:
+        """End what is tried now. The rest of it is tried again later."""
+        if (sent := self._sent) is not None:
+            self._engine.cancel(sent.id)
+            self._forget(sent)
+
     def _untimely(self) -> bool:
-        """Whether an update is wanted, or will be when the folder has been read, or power is short."""
-        if self._store.runs("requested", "running") or self._store.noted("reading").get("busy"):
-            return True
-        return machine.on_battery() and not self._settings.learn_on_battery
+        """Whether an update is wanted, or will be when the folder has been read, or the machine is another's now."""
+        wanted = self._store.runs(*runs.OPEN) or self._store.noted("reading").get("busy")
+        return bool(wanted) or self._held() is not None
 
     def _begin(self) -> None:
         for profile in self._store.profiles():
@@ -107,7 +121,7 @@ class Prompting:
         self._forget(command)
 
     def _keep(self, profile: str, result: Improved) -> None:
-        if self._store.runs("requested", "running"):  # its texts are chosen, with the prompts that they have
+        if self._store.runs(*runs.OPEN):  # its texts are chosen, with the prompts that they have
             return
         self._left = [each for each in self._left if each != result.demonstration_id]
         try:

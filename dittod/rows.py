@@ -6,11 +6,13 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from dittod.types import Adapter, Demonstration, Run, Verdict
 
 FileState = Literal["read", "set_aside"]
+PAIR = tuple(each.name for each in fields(Demonstration))  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,16 @@ class StepRow:
     figures: Mapping[str, float]
 
 
-def as_demonstration(row: sqlite3.Row) -> DemonstrationRow:
-    names = {each.name for each in fields(Demonstration)}
+def as_pair(row: Mapping[str, Any]) -> Demonstration:
+    """What an update learns from: the row may have more."""
+    return Demonstration(**{name: row[name] for name in PAIR})
+
+
+def as_demonstration(row: Mapping[str, Any]) -> DemonstrationRow:
     return DemonstrationRow(
         profile=row["profile"],
         key=row["key"],
-        demonstration=Demonstration(**{name: row[name] for name in names}),
+        demonstration=as_pair(row),
         template=row["template"],
         excluded=bool(row["excluded"]),
         added_at=row["added_at"],
@@ -77,7 +83,7 @@ def json_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: json.dumps(value) if _is_json(value) else value for key, value in values.items()}
 
 
-def as_file(row: sqlite3.Row) -> FileRow:
+def as_file(row: Mapping[str, Any]) -> FileRow:
     values = dict(row)
     values["identities"] = tuple(json.loads(values["identities"]))
     values |= {name: json.loads(values[name]) for name in ("senders", "tails", "masked", "removed", "reasons")}
@@ -86,14 +92,16 @@ def as_file(row: sqlite3.Row) -> FileRow:
 
 def as_run(row: sqlite3.Row) -> Run:
     values = dict(row)
-    for key in ("demonstration_ids", "held_out_ids"):
+    for key in ("demonstration_ids", "held_out_ids", "notes"):
         values[key] = tuple(json.loads(values[key]))
+    values["by_hand"] = bool(values["by_hand"])
     values["progress"] = json.loads(values["progress"])
     return Run(**values)
 
 
-def as_adapter(row: sqlite3.Row) -> Adapter:
-    values = dict(row)
+def as_adapter(row: Mapping[str, Any], adapters: Path) -> Adapter:
+    """`adapters`: the folder that holds one for each."""
+    values = {**row, "path": str(adapters / row["id"]), "pinned": bool(row["pinned"])}
     verdict = json.loads(values["verdict"])
     for key in ("reasons", "outputs"):
         verdict[key] = tuple(verdict[key])

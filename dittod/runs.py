@@ -1,6 +1,7 @@
-"""Runs: one update each, from being asked for to its verdict. One at a time; a killed one goes on where it was.
+"""Runs: one update each, from being asked for to its verdict. One at a time; a killed one goes on where it was, and so
+does one that was paused.
 
-Knows store and engine; knows nothing of files, HTTP or how an update is computed.
+Knows store and engine; knows nothing of files, HTTP, how an update is computed or why one should be paused.
 """
 
 from __future__ import annotations
@@ -10,28 +11,36 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from dittod import adapters
 from dittod.config import Settings
+from dittod.engine import protocol
 from dittod.engine.client import Engine
-from dittod.engine.protocol import AdapterRef, Event, Failed, Progress, Update, Updated
-from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
+from dittod.engine.protocol import AdapterRef, Event, Failed, Noted, Progress, StopUpdate, Update, Updated
+from dittod.errors import DittodError, EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.ingest.select import MOST_CONSIDERED, Selection, select
 from dittod.paths import Home
 from dittod.rows import StepRow
-from dittod.schedule import Limits, Signals, reason_to_wait
 from dittod.store import Store
-from dittod.types import Adapter, Demonstration, Run
+from dittod.types import Adapter, Demonstration, Run, RunState
 
 log = logging.getLogger("dittod")
 
+MOST_FULL = 16  # times that a run finds no room on the disk
+FULL_SECONDS = 15.0  # until it is tried again, twice as long each time
+clock = time.monotonic
 MOST_DEATHS = 3  # of the engine during one run; after that the run is what kills it
 PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
+OPEN: tuple[RunState, ...] = ("requested", "running")
 
 
-def request(store: Store, settings: Settings, profile: str) -> Run:
-    """Ask for an update, or find the one that is open already. Raises TooFewDemonstrations."""
+def request(store: Store, settings: Settings, profile: str, *, by_hand: bool = False, now: float | None = None) -> Run:
+    """Ask for an update at `now` (POSIX seconds; None: this moment), or find the one that is open already: it counts as
+    asked for by hand if either was. Raises TooFewDemonstrations."""
     selection = next_selection(store, settings, profile)
     if not selection.learn:
         raise TooFewDemonstrations(
@@ -44,9 +53,10 @@ def request(store: Store, settings: Settings, profile: str) -> Run:
         state="requested",
         seed=secrets.randbelow(2**31),
         preset=settings.preset,
-        requested_at=time.time(),
+        requested_at=time.time() if now is None else now,
         demonstration_ids=tuple(each.id for each in selection.learn),
         held_out_ids=tuple(each.id for each in selection.held_out),
+        by_hand=by_hand,
     )
     return store.request_run(run)
 
@@ -61,45 +71,84 @@ def next_selection(store: Store, settings: Settings, profile: str) -> Selection:
     )
 
 
-def why_waiting(store: Store, settings: Settings, profile: str, *, on_battery: bool, now: float) -> str | None:
-    """The sentence why the profile is not learning now; None: it should."""
-    ended = store.runs("done", profile=profile)
-    latest = store.runs("done", "failed", profile=profile)[-1:]
-    signals = Signals(
-        demonstrations=store.count_demonstrations(profile),
-        new_demonstrations=store.count_demonstrations(profile, since=ended[-1].requested_at if ended else 0.0),
-        ever_learnt=bool(ended),
-        on_battery=on_battery,
-        learning=bool(store.runs("requested", "running")),
-        reading=bool(store.noted("reading").get("busy")),
-        seconds_since_failure=now - (latest[0].finished_at or 0.0) if latest and latest[0].state == "failed" else None,
-    )
-    return reason_to_wait(
-        signals, Limits(settings.min_demonstrations, settings.new_demonstrations, settings.learn_on_battery)
-    )
+class _TextsChanged(Exception):
+    """What a run was to learn from is not there any more as it was."""
 
 
 class Runs:
     """The run that is under way, and the ones that wait."""
 
-    def __init__(self, home: Home, store: Store, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        settings: Settings,
+        engine: Engine,
+        held: Callable[[Run], str | None] = lambda run: None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`held`: why a run must not be started now; None: it may. `now`: POSIX seconds."""
+        self._held = held
+        self._now = now
         self._home = home
         self._store = store
         self._settings = settings
         self._engine = engine
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # an engine hears of an update before it hears that it should leave it alone
         self._active: str | None = None  # id of the run the engine works on
+        self._told_to_stop = False  # the engine was, for the active run
         self._deaths: dict[str, int] = {}
+        self._met_full: dict[str, int] = {}  # how often a run found no room on the disk
+        self._not_before: dict[str, float] = {}  # monotonic seconds
+        self.ended = 0  # runs, since the start
         self._written_at = 0.0
 
+    @property
+    def active(self) -> Run | None:
+        """What the engine works on."""
+        active = self._active
+        return None if active is None else self._store.run(active)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the engine was told to leave the active run alone, and has not done so yet."""
+        return self._told_to_stop
+
     def advance(self) -> None:
-        """If the engine has no run, give it the next: an unfinished one first, then the oldest asked for."""
-        with self._lock:
-            if self._active is not None:
+        """If the engine has no run, give it the next that nothing holds: what was asked for by hand first, then an
+        unfinished one, then the oldest."""
+        run = self.active
+        if run is not None:
+            if run.state == "stopped":
+                self._tell_to_stop()
+            return
+        waiting = self._store.runs(*OPEN)
+        for run in sorted(waiting, key=lambda run: (not run.by_hand, run.state != "running")):
+            if self._held(run) is None and clock() >= self._not_before.get(run.id, 0.0):
+                self._start(run)
                 return
-        waiting = self._store.runs("running") or self._store.runs("requested")
-        if waiting:
-            self._start(waiting[0])
+
+    def pause(self, reason: str, at: datetime) -> None:
+        """Have the engine leave the active run alone, once it has written its checkpoint. The run stays open."""
+        run = self.active
+        if run is not None and not self._told_to_stop:
+            self._tell_to_stop()  # first: on a full disk there is nothing to note
+            self._note(run, f"paused at {at:%H:%M}: {reason}")
+
+    def tidy(self) -> None:
+        """Remove the checkpoints of runs that were stopped, when the engine has let go of them."""
+        there = list(self._home.runs.iterdir())  # first: what is made from here on belongs to a run that is open
+        needed = {self._active, *(run.id for run in self._store.runs(*OPEN))}
+        for folder in there:
+            if folder.name not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _tell_to_stop(self) -> None:
+        with self._lock:
+            if not self._told_to_stop:
+                self._told_to_stop = True
+                self._engine.send(StopUpdate())
 
     def _start(self, run: Run) -> None:
         made = [each for each in self._store.adapters(run.profile) if each.run_id == run.id]
@@ -110,21 +159,44 @@ class Runs:
             return
         try:
             self._engine.start()
+            if self._held(run) is not None:  # by now: loading a model takes a while
+                return
             update = self._update(run)
-            self._store.change_run(run.id, state="running")
-            self._set_active(run.id)
-            self._engine.submit(update, lambda event: self._hear(run, update, event))
+            if not self._store.change_run(run.id, state="running"):  # stopped in this moment
+                return
+            with self._lock:
+                self._set_active(run.id)
+                self._engine.submit(update, lambda event: self._hear(run, update, event))
         except EngineUnavailable:  # backing off, or just told to end: no fault of this run, which waits
             self._set_active(None)
-        except (ModelError, TooFewDemonstrations) as error:
+        except _TextsChanged:
+            self._begin_anew(run)
+        except ModelError as error:
             self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
         except BaseException:
             self._set_active(None)
             raise
 
+    def _begin_anew(self, run: Run) -> None:
+        """With the texts as they are now: what was deleted must not be learnt from."""
+        shutil.rmtree(self._home.runs / run.id, ignore_errors=True)
+        selection = next_selection(self._store, self._settings, run.profile)
+        if not selection.learn:
+            self._finish(
+                run, state="failed", error="all texts of this run were deleted; there is nothing to learn from"
+            )
+            return
+        self._store.change_run(
+            run.id,
+            demonstration_ids=[each.id for each in selection.learn],
+            held_out_ids=[each.id for each in selection.held_out],
+            progress={},
+        )
+        self._set_active(None)
+        self._note(run, "texts of it were deleted or changed: it begins anew with what there is")
+
     def _set_active(self, run_id: str | None) -> None:
-        with self._lock:
-            self._active = run_id
+        self._active, self._told_to_stop = run_id, False
 
     def _update(self, run: Run) -> Update:
         served = self._served(run.profile)
@@ -141,6 +213,7 @@ class Runs:
             held_out=_still_there(by_id, run.held_out_ids),
             served=AdapterRef(served.id, served.path) if served else None,
             overrides=self._settings.learner,
+            key=self._store.key_of(run.id),
         )
 
     def _hear(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
@@ -148,7 +221,7 @@ class Runs:
         try:
             self._take(run, update, event)
         except BaseException:
-            if not isinstance(event, Progress):
+            if not isinstance(event, (Progress, Noted)):
                 self._set_active(None)
             raise
 
@@ -156,14 +229,34 @@ class Runs:
         match event:
             case Progress():
                 self._note_progress(run, event)
+            case Noted():
+                self._note(run, event.sentence)
             case Updated():
                 self._enter(run, update, event)
+            case Failed(code=protocol.DISK_FULL):
+                self._wait_for_room(run, event)
             case Failed():
                 self._finish(run, state="failed", error=f"{event.title}; {event.hint}")
             case EngineUnavailable():
                 self._after_death(run, event)
-            case _:  # Stopped: left alone, `advance` goes on with it
+            case _:  # Stopped: left alone; `advance` goes on with it when nothing holds it
                 self._set_active(None)
+
+    def _wait_for_room(self, run: Run, failed: Failed) -> None:
+        """The run goes on from its checkpoint. `min_free_disk` holds it meanwhile; where the system sees room that is
+        not for us, a quota's say, it tries again ever later, and fails after half a day of that."""
+        met = self._met_full[run.id] = self._met_full.get(run.id, 0) + 1
+        if met > MOST_FULL:
+            self._finish(run, state="failed", error=f"{failed.title}; {failed.hint}")
+            return
+        self._not_before[run.id] = clock() + min(3600.0, FULL_SECONDS * 2**met)
+        self._set_active(None)
+        with suppress(DittodError):  # the disk is full for the store too, likely
+            self._note(run, f"{failed.title}: it goes on from its checkpoint when there is room")
+
+    def _note(self, run: Run, sentence: str) -> None:
+        self._store.add_note(run.id, sentence)
+        log.info("run %s of profile %s: %s", run.id, run.profile, sentence)
 
     def _note_progress(self, run: Run, progress: Progress) -> None:
         if progress.completed_step:
@@ -191,12 +284,19 @@ class Runs:
         the candidate waits for a word from them.
         """
         base = self._engine.ready
-        assert base is not None, "an engine that has just spoken is ready"
+        if base is None:  # told to end in this moment: it says the same again when the run is sent again
+            self._set_active(None)
+            return
+        stopped = self._store.run(run.id).state == "stopped"
         try:
             self._update(run)
-        except TooFewDemonstrations as error:  # deleted while it was learnt from: what has seen it goes too
+        except _TextsChanged:  # while they were learnt from: what has seen them goes too
             shutil.rmtree(updated.adapter.path, ignore_errors=True)
-            self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
+            self._finish(run, state="stopped") if stopped else self._begin_anew(run)
+            return
+        if stopped:
+            shutil.rmtree(updated.adapter.path, ignore_errors=True)
+            self._finish(run, state="stopped")
             return
         adapter = adapters.add(self._store, run, updated, base)
         served, compared_with = self._served(run.profile), update.served
@@ -216,6 +316,9 @@ class Runs:
         return served if fits else None
 
     def _after_death(self, run: Run, error: EngineUnavailable) -> None:
+        if self._told_to_stop:  # and ended, to give its memory back: no death
+            self._set_active(None)
+            return
         self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
         if self._deaths[run.id] >= MOST_DEATHS:
             self._finish(run, state="failed", error=f"the engine died {MOST_DEATHS} times in this run; {error.title}")
@@ -224,14 +327,17 @@ class Runs:
 
     def _finish(self, run: Run, **changes: object) -> None:
         shutil.rmtree(self._home.runs / run.id, ignore_errors=True)  # first: on a full disk it makes room for the row
-        self._store.change_run(run.id, finished_at=time.time(), **changes)
-        log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
+        if self._store.change_run(run.id, finished_at=self._now(), **changes):
+            log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
+        self.ended += 1
         self._set_active(None)
 
 
 def sweep(home: Home, store: Store) -> None:
     """At start: what a kill left behind. Folders of runs that ended, and half-written adapters."""
-    open_runs = {run.id for run in store.runs("requested", "running")}
+    open_runs = {run.id for run in store.runs(*OPEN)}
+    if not open_runs and (count := adapters.restore(store, home.adapters)):
+        log.warning("%d versions that the store did not know are listed again, as candidates", count)
     known = {Path(each.path).name for each in store.adapters()}
     for folder in home.runs.iterdir():
         if folder.name not in open_runs:
@@ -243,10 +349,7 @@ def sweep(home: Home, store: Store) -> None:
 
 
 def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:
-    """Raises TooFewDemonstrations when a text of the run was deleted meanwhile: it must not be learnt from. So it is
-    with one whose prompt was edited or that was excluded."""
+    """Raises _TextsChanged when a text of the run was deleted, edited or excluded meanwhile."""
     if any(each not in by_id for each in ids):
-        raise TooFewDemonstrations(
-            "texts of this run were deleted or changed since", "another update learns from what is left"
-        )
+        raise _TextsChanged
     return tuple(by_id[each] for each in ids)

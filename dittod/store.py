@@ -1,23 +1,27 @@
 """The SQLite file: the only module with SQL. Rows in, values out; nothing here decides anything.
 
 Every method is one transaction. Several processes may hold the store open: the daemon writes, the CLI reads and
-promotes. Deleted text is overwritten (`secure_delete`).
+promotes. Deleted text is overwritten (`secure_delete`). In a sealed store texts lie encrypted (`dittod.sealing`), and
+the key is asked for when the first of them is needed.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dittod import sealing
 from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
+from dittod.paths import Home
 from dittod.rows import (
     DemonstrationRow,
     FileRow,
@@ -25,12 +29,12 @@ from dittod.rows import (
     as_adapter,
     as_demonstration,
     as_file,
+    as_pair,
     as_run,
     json_values,
 )
 from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, demonstration_id
 
-_FIELDS = "id, prompt, completion, source, written_at, kind, prompt_by"  # of a Demonstration
 _OPEN_RUNS = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
 _ROWS = (
     "SELECT *, (SELECT json_group_array(path) FROM origins WHERE origins.profile = demonstrations.profile"
@@ -38,6 +42,27 @@ _ROWS = (
 )
 
 _PAGE_ROWS = 500  # held in memory at once
+MOST_NOTES = 50  # of a run: one that is paused for weeks does not grow
+_LEAST_FREE_BYTES = 128 * 2**10  # on the disk; with less, the files beside the store may find no room
+_LARGEST_LOG_BYTES = 16 * 2**20  # of writes: what a large change took beyond that goes back to the disk
+
+_REPLACE = (
+    "put a backup in its place, or move it away with the files beside it that are called the same and -wal or -shm:"
+    " then your texts are read again, and what was learnt is listed again"
+)
+_DAMAGED = ("it is damaged", _REPLACE)
+_LOCKED = ("another program has locked it", "end that program, a database browser say; it is tried again")
+_TROUBLES = {  # by SQLite's result code: what is wrong with the file or its disk, and what to do
+    sqlite3.SQLITE_FULL: ("the disk is full", "make room on it; dittod goes on by itself"),
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_READONLY: ("it is read-only", "give it and its disk back to be written by you"),
+    sqlite3.SQLITE_IOERR: ("the disk fails, or is full", "make room on it, or look after it"),
+    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "give it and its folder back to be read and written by you"),
+    sqlite3.SQLITE_PERM: ("it cannot be opened", "give it and its folder back to be read and written by you"),
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
 
 
 class Store:
@@ -45,18 +70,30 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._path = path
+        self._adapters = Home(path.parent).adapters
         self._dropped = False  # text, in the transaction that is open
+        self._marker: dict[str, str] = {}  # of the seal that was found last
+        self._found_seal = sealing.Seal()
         fresh = not path.exists()
-        try:
+        with self._in_words():
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
+        try:
             if fresh:
                 path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
-            self._connection.row_factory = sqlite3.Row
+            self._prepare()
+            self._migrate(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._connection.row_factory = sqlite3.Row
+        with self._in_words():
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
-            self._migrate(path)
-        except sqlite3.Error as error:
-            raise DittodError(f"{path} cannot be used: {error}", "make room, or put a backup in its place") from error
+            self._connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG_BYTES}")
+            self._connection.execute("PRAGMA temp_store = MEMORY")  # no text in a file outside of the home
 
     def close(self) -> None:
         """Let go of the file."""
@@ -85,34 +122,108 @@ class Store:
             if self._connection.in_transaction:  # the one that `together` opened, in this thread: it holds the lock
                 yield self._connection
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                if self._connection.in_transaction:  # a full disk ends it by itself
-                    self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):  # its message names no value: full, locked, read-only
-                    raise DittodError(f"the store cannot be written: {error}", "make room on the disk") from error
-                raise
+            with self._in_words():
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:  # a full disk ends it by itself
+                        self._connection.execute("ROLLBACK")
+                    raise
             if self._dropped:
-                self._dropped = False
-                self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._dropped = not self._empty_the_log()
+
+    def _empty_the_log(self) -> bool:
+        """What was written is safe where this fails, on a full disk or beside a reader: the next change tries again."""
+        try:
+            return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()["busy"]
+        except sqlite3.OperationalError:
+            return False
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, self._in_words():
             return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """What is wrong with the file or its disk becomes a sentence that names no value; other faults stay."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # without what extended codes add
+            if code not in _TROUBLES:
+                raise
+            if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES:
+                code = sqlite3.SQLITE_FULL  # the files beside the store found no room
+            reason, hint = _TROUBLES[code]
+            raise DittodError(f"{self._path} cannot be used: {reason}", hint) from error
+
+    # --- encryption at rest ---
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether texts lie encrypted in the file."""
+        return bool(self.noted("sealed"))
+
+    def key_of(self, run_id: str) -> str:
+        """What the engine seals a run's checkpoints with; '' where the store is not sealed."""
+        return self._seal.key_of(run_id)
+
+    def seal(self, wanted: bool, clear: Callable[[], None] = lambda: None) -> None:
+        """From now on texts lie encrypted in the file, or in the open; what is there is converted in one transaction.
+        `clear` then removes what lies elsewhere as it was before.
+
+        Raises DittodError where there is no keyring, or not the key. The next call heals what a kill has left."""
+        before = self._seal  # also where nothing is to be done: the key must be there
+        if self.is_sealed != wanted:
+            marker = self.noted("sealed") or sealing.make_marker()
+            try:
+                after = sealing.seal_of(marker) if wanted else sealing.Seal()
+                with self._transaction() as db:
+                    _convert(db, before, after)
+                    self.note("sealed", marker if wanted else {})
+                    self.note("scrub", {"due": True, "key": {} if wanted else marker})
+            except BaseException:
+                if wanted:  # nothing is sealed with it
+                    sealing.forget_key(marker)
+                raise
+        if scrub := self.noted("scrub"):
+            clear()
+            self._scrub()
+            if scrub["key"]:
+                sealing.forget_key(scrub["key"])
+            self.note("scrub", {})
+
+    def _scrub(self) -> None:
+        """Write the whole file anew, so that nothing of what was in it before is left in the file."""
+        self._rows("VACUUM")
+        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @property
+    def _seal(self) -> sealing.Seal:
+        """As the file is now: another process may have converted it since."""
+        with self._lock:
+            marker = self.noted("sealed")
+            if marker != self._marker:
+                self._found_seal, self._marker = sealing.seal_of(marker), marker
+            return self._found_seal
+
+    def _opened(self, table: str, rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:
+        seal = self._seal
+        return [seal.opened(table, dict(row)) for row in rows]
 
     # --- files and demonstrations ---
 
     def files(self) -> dict[str, FileRow]:
         """Every file that was looked at, by path."""
-        return {row["path"]: as_file(row) for row in self._rows("SELECT * FROM files ORDER BY path")}
+        rows = self._rows("SELECT * FROM files ORDER BY path")
+        return {row["path"]: as_file(row) for row in self._opened("files", rows)}
 
     def note_file(self, file: FileRow) -> None:
         """What is said of a file changes; what it holds stays."""
         with self._transaction() as db:
-            _put_file(db, file)
+            _put_file(db, self._seal, file)
 
     def add_demonstrations(
         self, path: str, profile: str, demonstrations: Iterable[Demonstration], reading: float
@@ -120,21 +231,18 @@ class Store:
         """A part of what a file holds, while it is being read: `reading` is when that began (POSIX seconds). Returns
         how many are new. Until `record_file`, the file counts as one that was not read."""
         with self._transaction() as db:
-            values = {"path": path, "profile": profile, "reading": reading}
-            db.execute(
-                "INSERT OR IGNORE INTO files (path, profile, size_bytes, mtime_ns, state, reason, identities, senders,"
-                " read_at) VALUES (:path, :profile, -1, 0, 'read', 'is being read', '[]', '{}', :reading)",
-                values,
-            )
-            return sum(_add(db, each, values) for each in demonstrations)
+            seal, values = self._seal, {"path": path, "profile": profile, "reading": reading}
+            if not db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone():
+                _put_file(db, seal, FileRow(path, profile, -1, 0, "read", "is being read", (), {}, reading))
+            return sum(_add(db, seal, each, values) for each in demonstrations)
 
     def record_file(self, file: FileRow, demonstrations: Iterable[Demonstration] = ()) -> int:
         """The file has been read, and these are the rest of what it holds: what an earlier reading found and this one
         did not is gone. `file.read_at` is when reading began. Returns how many of the rest are new."""
         with self._transaction() as db:
-            values = {"path": file.path, "profile": file.profile, "reading": file.read_at}
-            new = sum(_add(db, each, values) for each in demonstrations)
-            _put_file(db, file)
+            seal, values = self._seal, {"path": file.path, "profile": file.profile, "reading": file.read_at}
+            new = sum(_add(db, seal, each, values) for each in demonstrations)
+            _put_file(db, seal, file)
             dropped = _drop_orphans(db, _drop_origins(db, file.path, but=file.read_at))
             self._overwrite(dropped)
         return new
@@ -154,22 +262,21 @@ class Store:
     def demonstrations(self, profile: str, *, newest: int | None = None) -> list[Demonstration]:
         """Those of a profile that the user has not excluded, oldest first; `newest`: only so many of the latest."""
         rows = self._rows(
-            f"SELECT {_FIELDS} FROM demonstrations WHERE profile = ? AND NOT excluded"
-            " ORDER BY written_at DESC, id DESC LIMIT ?",
+            "SELECT * FROM demonstrations WHERE profile = ? AND NOT excluded ORDER BY written_at DESC, id DESC LIMIT ?",
             profile,
             -1 if newest is None else newest,
         )
-        return [Demonstration(**row) for row in reversed(rows)]
+        return [as_pair(row) for row in self._opened("demonstrations", reversed(rows))]
 
     def demonstrations_of(self, profile: str, ids: Iterable[str]) -> dict[str, Demonstration]:
         """By id, those of them that are there and not excluded."""
         rows = self._rows(
-            f"SELECT {_FIELDS} FROM demonstrations WHERE profile = ? AND NOT excluded"
+            "SELECT * FROM demonstrations WHERE profile = ? AND NOT excluded"
             " AND id IN (SELECT value FROM json_each(?))",
             profile,
             json.dumps(list(ids)),
         )
-        return {row["id"]: Demonstration(**row) for row in rows}
+        return {row["id"]: as_pair(row) for row in self._opened("demonstrations", rows)}
 
     def now_called(self, profile: str, ids: Iterable[str]) -> set[str]:
         """These ids, and those that demonstrations of these ids have by now: an edited prompt makes another id."""
@@ -181,17 +288,17 @@ class Store:
         )
         return {*given, *(row["id"] for row in rows)}
 
-    def count_demonstrations(self, profile: str, *, since: float = 0.0) -> int:
-        """How many a profile has that came in after this time (POSIX seconds)."""
-        query = "SELECT count(*) FROM demonstrations WHERE profile = ? AND added_at > ? AND NOT excluded"
-        return int(self._rows(query, profile, since)[0][0])
+    def count_demonstrations(self, profile: str, *, since: float = 0.0, most: int = -1) -> int:
+        """How many a profile has that came in after this time (POSIX seconds); counting ends at `most`."""
+        query = "SELECT 1 FROM demonstrations WHERE profile = ? AND added_at > ? AND NOT excluded LIMIT ?"
+        return int(self._rows(f"SELECT count(*) FROM ({query})", profile, since, most)[0][0])
 
     def demonstration_rows(self, profile: str) -> Iterator[DemonstrationRow]:
         """Every one of a profile, excluded ones too, oldest first. Held in pages: there may be many."""
         query = f"{_ROWS} WHERE profile = ? AND (written_at, key) > (?, ?) ORDER BY written_at, key LIMIT {_PAGE_ROWS}"
         after = (-math.inf, "")
         while rows := self._rows(query, profile, *after):
-            yield from map(as_demonstration, rows)
+            yield from map(as_demonstration, self._opened("demonstrations", rows))
             after = (rows[-1]["written_at"], rows[-1]["key"])
 
     def demonstration(self, name: str) -> DemonstrationRow:
@@ -205,7 +312,7 @@ class Store:
             " demonstrations.key AND former_ids.profile = demonstrations.profile"
             " AND substr(former_ids.id, 1, :length) = :prefix) LIMIT 2"
         )
-        with self._lock:
+        with self._lock, self._in_words():
             rows = self._connection.execute(query, values).fetchall()
             rows = rows or self._connection.execute(former, values).fetchall()
         if len(rows) != 1:
@@ -213,7 +320,7 @@ class Store:
                 f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {name!r}",
                 "list them with: dittod demos list (PROFILE/ID names one of several profiles)",
             )
-        return as_demonstration(rows[0])
+        return as_demonstration(self._seal.opened("demonstrations", dict(rows[0])))
 
     def untried_prompts(self, profile: str, base_model: str) -> set[str]:
         """Ids of the demonstrations whose prompt is the template's and that this model has not tried to improve."""
@@ -235,15 +342,17 @@ class Store:
         with self._transaction() as db:
             if prompt_by == "model" and db.execute(_OPEN_RUNS, (profile,)).fetchone():
                 return id
-            row = _demonstration_at(db, profile, "id", id)
-            if row is None:
+            found = _demonstration_at(db, profile, "id", id)
+            if found is None:
                 raise NotFound(f"there is no demonstration {id} any more", "list them with: dittod demos list")
+            row = (seal := self._seal).opened("demonstrations", dict(found))
             new = demonstration_id(prompt, row["completion"])
             if new != id and _demonstration_at(db, profile, "id", new):
                 raise DittodError(f"demonstration {new[:8]} has this prompt and completion already", "exclude one")
             db.execute(
-                "UPDATE demonstrations SET id = ?, prompt = ?, prompt_by = ? WHERE profile = ? AND key = ?",
-                (new, prompt, prompt_by, profile, row["key"]),
+                "UPDATE demonstrations SET id = :id, prompt = :prompt, prompt_by = :prompt_by"
+                " WHERE profile = :profile AND key = :key",
+                seal.closed("demonstrations", {**row, "id": new, "prompt": prompt, "prompt_by": prompt_by}),
             )
             _note_former_id(db, row)
             self._overwrite(new != id)
@@ -262,10 +371,11 @@ class Store:
         already, it stands for both; where an edited prompt would make two pairs the same, this one loses its edit.
         Empty: nothing of it was the user's, and the demonstration goes."""
         with self._transaction() as db:
-            row = _demonstration_at(db, profile, "key", key)
-            if row is None:
+            found = _demonstration_at(db, profile, "key", key)
+            if found is None:
                 return
-            values = {**dict(row), "old": key, "completion": completion}
+            row = (seal := self._seal).opened("demonstrations", dict(found))
+            values = {**row, "old": key, "completion": completion}
             values |= {"key": demonstration_id(row["template"], completion)}
             values |= {"id": demonstration_id(row["prompt"], completion)}
             if (other := _demonstration_at(db, profile, "id", values["id"])) and other["key"] != key:
@@ -275,7 +385,7 @@ class Store:
                 for table in ("origins", "former_ids", "demonstrations"):
                     db.execute(f"DELETE FROM {table} WHERE profile = :profile AND key = :old", values)
             elif values["key"] != key:
-                _move(db, values)
+                _move(db, seal, values)
             self._overwrite(1)
 
     def profiles(self) -> list[str]:
@@ -289,29 +399,70 @@ class Store:
     # --- runs ---
 
     def request_run(self, run: Run) -> Run:
-        """Enter a new run, unless one of the profile is open already: then that one is returned."""
+        """Enter a new run, unless one of the profile is open already: that one is returned, by hand if either is."""
         with self._transaction() as db:
             if open_run := db.execute(_OPEN_RUNS, (run.profile,)).fetchone():
-                return as_run(open_run)
+                by_hand = bool(open_run["by_hand"]) or run.by_hand
+                db.execute("UPDATE runs SET by_hand = ? WHERE id = ?", (int(by_hand), open_run["id"]))
+                return replace(as_run(open_run), by_hand=by_hand)
             db.execute(
                 "INSERT INTO runs VALUES (:id, :profile, :state, :seed, :preset, :requested_at, :finished_at,"
-                " :demonstration_ids, :held_out_ids, :adapter_id, :error, :progress)",
+                " :demonstration_ids, :held_out_ids, :adapter_id, :error, :progress, :by_hand, :notes)",
                 json_values(asdict(run)),
             )
             return run
 
-    def change_run(self, run_id: str, **changes: Any) -> None:
-        """Set some fields of a run."""
+    def change_run(self, run_id: str, **changes: Any) -> bool:
+        """Set some fields of an open run. False: it has ended, and stays as it is."""
         row = json_values(changes)
         with self._transaction() as db:
             assignments = ", ".join(f"{key} = :{key}" for key in row)
-            db.execute(f"UPDATE runs SET {assignments} WHERE id = :run_id", {**row, "run_id": run_id})
+            query = f"UPDATE runs SET {assignments} WHERE id = :run_id AND state IN ('requested', 'running')"
+            return db.execute(query, {**row, "run_id": run_id}).rowcount > 0
+
+    def stop_run(self, profile: str, now: float) -> Run | None:
+        """Give the open run of a profile up, at this time (POSIX seconds). None: there is none."""
+        with self._transaction() as db:
+            row = db.execute(_OPEN_RUNS, (profile,)).fetchone()
+            if row is None or not self.change_run(row["id"], state="stopped", finished_at=now):
+                return None
+            return self.run(row["id"])
+
+    def add_note(self, run_id: str, sentence: str) -> None:
+        """Add a sentence to a run's notes, of which the latest are kept."""
+        with self._transaction() as db:
+            notes = (*self.run(run_id).notes, sentence)[-MOST_NOTES:]
+            db.execute("UPDATE runs SET notes = ? WHERE id = ?", (json.dumps(notes), run_id))
+
+    def set_clock_back(self, now: float) -> None:
+        """What was noted for after this time (POSIX seconds) has happened just now, in the same order: the clock was
+        wrong then, or is now."""
+        columns = (("runs", "requested_at"), ("runs", "finished_at"), ("demonstrations", "added_at"))
+        with self._transaction() as db:
+            latest = [
+                db.execute(f"SELECT max({column}) FROM {table}").fetchone()[0] or 0.0 for table, column in columns
+            ]
+            for table, column in columns if max(latest) > now else ():
+                db.execute(
+                    f"UPDATE {table} SET {column} = :now - (:latest - {column}) * 1e-6 WHERE {column} > :now",
+                    {"now": now, "latest": max(latest)},
+                )
 
     def runs(self, *states: RunState, profile: str | None = None) -> list[Run]:
         """Runs in these states (all, if none is named), oldest first."""
-        rows = self._rows("SELECT * FROM runs ORDER BY requested_at, rowid")
-        found = [as_run(row) for row in rows if profile is None or row["profile"] == profile]
-        return [run for run in found if not states or run.state in states]
+        in_states = f" AND state IN ({', '.join('?' * len(states))})" if states else ""
+        query = f"SELECT * FROM runs WHERE (? IS NULL OR profile = ?){in_states} ORDER BY requested_at, rowid"
+        return [as_run(row) for row in self._rows(query, profile, profile, *states)]
+
+    def latest_run(self, profile: str, *states: RunState) -> Run | None:
+        """The profile's latest in one of these states."""
+        rows = self._rows(
+            f"SELECT * FROM runs WHERE profile = ? AND state IN ({', '.join('?' * len(states))})"
+            " ORDER BY requested_at DESC, rowid DESC LIMIT 1",
+            profile,
+            *states,
+        )
+        return as_run(rows[0]) if rows else None
 
     def run(self, run_id: str) -> Run:
         """Raises NotFound."""
@@ -346,10 +497,11 @@ class Store:
         """A candidate gets the next number of its profile. Adding the same adapter again changes nothing."""
         with self._transaction() as db:
             highest = db.execute("SELECT max(number) FROM adapters WHERE profile = ?", (adapter.profile,)).fetchone()[0]
-            row = json_values({**asdict(adapter), "number": (highest or 0) + 1})
+            row = self._seal.closed("adapters", json_values({**asdict(adapter), "number": (highest or 0) + 1}))
             db.execute(
-                "INSERT OR IGNORE INTO adapters VALUES (:id, :profile, :number, :state, :path, :run_id, :base_model,"
-                " :base_revision, :template_sha256, :demonstration_ids, :seed, :created_at, :promoted_at, :verdict)",
+                "INSERT OR IGNORE INTO adapters VALUES (:id, :profile, :number, :state, :run_id, :base_model,"
+                " :base_revision, :template_sha256, :demonstration_ids, :seed, :created_at, :promoted_at, :verdict,"
+                " :pinned)",
                 row,
             )
         return self.adapter(adapter.id)
@@ -357,18 +509,21 @@ class Store:
     def adapters(self, profile: str | None = None) -> list[Adapter]:
         """All, or those of a profile, by profile and number."""
         rows = self._rows("SELECT * FROM adapters ORDER BY profile, number")
-        return [as_adapter(row) for row in rows if profile is None or row["profile"] == profile]
+        wanted = [row for row in rows if profile is None or row["profile"] == profile]
+        return [as_adapter(row, self._adapters) for row in self._opened("adapters", wanted)]
 
     def adapter(self, adapter_id: str) -> Adapter:
         """Raises NotFound."""
         rows = self._rows("SELECT * FROM adapters WHERE id = ?", adapter_id)
         if not rows:
             raise NotFound(f"there is no adapter {adapter_id}", "list them with: dittod adapters list")
-        return as_adapter(rows[0])
+        return as_adapter(self._seal.opened("adapters", dict(rows[0])), self._adapters)
 
     def promote(self, profile: str, adapter_id: str, promoted_at: float) -> None:
-        """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired."""
+        """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired. Raises NotFound
+        where its weights are gone."""
         with self._transaction() as db:
+            _refuse_pruned(db, adapter_id)
             db.execute(
                 "UPDATE adapters SET"
                 " state = CASE WHEN id = :id THEN 'promoted' WHEN state = 'promoted' THEN 'retired' ELSE state END,"
@@ -379,14 +534,48 @@ class Store:
 
     def roll_back(self, profile: str, adapter_id: str | None) -> None:
         """In one UPDATE: this earlier adapter (None: base) is served again. What was served leaves the history:
-        no later rollback comes back to it."""
+        no later rollback comes back to it. Raises NotFound where its weights are gone."""
         with self._transaction() as db:
+            _refuse_pruned(db, adapter_id)
             db.execute(
                 "UPDATE adapters SET"
                 " promoted_at = CASE WHEN state = 'promoted' THEN NULL ELSE promoted_at END,"
                 " state = CASE WHEN id IS :id THEN 'promoted' WHEN state = 'promoted' THEN 'retired' ELSE state END"
                 " WHERE profile = :profile",
                 {"id": adapter_id, "profile": profile},
+            )
+
+    def pin(self, adapter_id: str, *, pinned: bool) -> None:
+        """Whether its weights stay, whatever room they take. Raises NotFound where they are gone."""
+        with self._transaction() as db:
+            _refuse_pruned(db, adapter_id)
+            db.execute("UPDATE adapters SET pinned = ? WHERE id = ?", (int(pinned), adapter_id))
+
+    def prune(self, adapter_id: str) -> bool:
+        """From now on nobody is given its weights; what it wrote for the gate goes, its figures and reasons stay.
+        False: it has been promoted or pinned, or its profile has begun to learn, since somebody looked."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT * FROM adapters WHERE id = ? AND state IN ('candidate', 'retired') AND NOT pinned"
+                " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.profile = adapters.profile AND runs.state = 'running')",
+                (adapter_id,),
+            ).fetchone()
+            if row is not None:
+                (opened,) = self._opened("adapters", [row])
+                verdict = replace(as_adapter(opened, self._adapters).verdict, outputs=())
+                plain = json_values({"id": adapter_id, "verdict": asdict(verdict)})
+                values = self._seal.closed("adapters", plain)
+                db.execute("UPDATE adapters SET state = 'pruned', verdict = :verdict WHERE id = :id", values)
+                self._overwrite(1)
+        return row is not None
+
+    def forget_courses(self, *, keep: int) -> None:
+        """Of all runs that have ended but the latest `keep`, the steps go; the runs stay."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE state NOT IN ('requested', 'running')"
+                " ORDER BY requested_at DESC LIMIT -1 OFFSET ?)",
+                (keep,),
             )
 
     # --- what the running daemon says of itself ---
@@ -402,21 +591,33 @@ class Store:
         return dict(json.loads(rows[0]["value"])) if rows else {}
 
 
-def _put_file(db: sqlite3.Connection, file: FileRow) -> None:
+def _convert(db: sqlite3.Connection, before: sealing.Seal, after: sealing.Seal) -> None:
+    """Every sealed column of every table, a row at a time: opened with the one seal, closed with the other."""
+    for table, (identity, columns) in sealing.SEALED.items():
+        names = ", ".join((*identity, *columns))
+        assignments = ", ".join(f"{each} = :{each}" for each in columns)
+        place = " AND ".join(f"{each} = :{each}" for each in identity)
+        for key in db.execute(f"SELECT {', '.join(identity)} FROM {table}").fetchall():
+            row = db.execute(f"SELECT {names} FROM {table} WHERE {place}", dict(key)).fetchone()
+            values = after.closed(table, before.opened(table, row))
+            db.execute(f"UPDATE {table} SET {assignments} WHERE {place}", values)
+
+
+def _put_file(db: sqlite3.Connection, seal: sealing.Seal, file: FileRow) -> None:
     db.execute(
         "INSERT OR REPLACE INTO files VALUES (:path, :profile, :size_bytes, :mtime_ns, :state, :reason,"
         " :identities, :senders, :read_at, :tails, :masked, :removed, :reasons, :content_sha256)",
-        json_values(asdict(file)),
+        seal.closed("files", json_values(asdict(file))),
     )
 
 
-def _add(db: sqlite3.Connection, demonstration: Demonstration, values: Mapping[str, Any]) -> int:
+def _add(db: sqlite3.Connection, seal: sealing.Seal, demonstration: Demonstration, values: Mapping[str, Any]) -> int:
     """1 when it is new. One that is there keeps the prompt that it has by now."""
-    row = {**asdict(demonstration), **values, "key": demonstration.id}
+    row = {**asdict(demonstration), **values, "key": demonstration.id, "template": demonstration.prompt}
     new = db.execute(
         "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :key, :id, :prompt, :completion, :source, :written_at,"
-        " :reading, :kind, :prompt_by, :prompt, '', 0)",
-        row,
+        " :reading, :kind, :prompt_by, :template, '', 0)",
+        seal.closed("demonstrations", row),
     ).rowcount
     if not new and _demonstration_at(db, row["profile"], "key", row["key"]) is None:
         holder = _demonstration_at(db, row["profile"], "id", row["id"])
@@ -424,6 +625,15 @@ def _add(db: sqlite3.Connection, demonstration: Demonstration, values: Mapping[s
         row["key"] = holder["key"]
     db.execute("INSERT OR REPLACE INTO origins VALUES (:path, :profile, :key, :reading)", row)
     return new
+
+
+def _refuse_pruned(db: sqlite3.Connection, adapter_id: str | None) -> None:
+    row = db.execute("SELECT profile, number FROM adapters WHERE id = ? AND state = 'pruned'", (adapter_id,)).fetchone()
+    if row is not None:
+        raise NotFound(
+            f"version {row['profile']}@{row['number']} was pruned: its weights are gone",
+            "choose another; list them with: dittod adapters list",
+        )
 
 
 def _demonstration_at(
@@ -434,7 +644,7 @@ def _demonstration_at(
     return found
 
 
-def _move(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+def _move(db: sqlite3.Connection, seal: sealing.Seal, values: Mapping[str, Any]) -> None:
     """The demonstration at `old` becomes these values, or a part of the one that is at their key or id already."""
     there = _demonstration_at(db, values["profile"], "key", values["key"])
     there = there or _demonstration_at(db, values["profile"], "id", values["id"])
@@ -444,8 +654,8 @@ def _move(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     if there is None:
         db.execute(
             "UPDATE demonstrations SET key = :key, id = :id, prompt = :prompt, prompt_by = :prompt_by,"
-            " completion = :completion WHERE profile = :profile AND key = :old",
-            target,
+            " completion = :completion, template = :template WHERE profile = :profile AND key = :old",
+            seal.closed("demonstrations", target),
         )
         return
     db.execute(
@@ -480,5 +690,5 @@ def _drop_orphans(db: sqlite3.Connection, candidates: list[tuple[str, str]]) -> 
     return dropped
 
 
-def _note_former_id(db: sqlite3.Connection, row: sqlite3.Row) -> None:
-    db.execute("INSERT OR REPLACE INTO former_ids VALUES (:profile, :id, :key)", dict(row))
+def _note_former_id(db: sqlite3.Connection, row: Mapping[str, Any]) -> None:
+    db.execute("INSERT OR REPLACE INTO former_ids VALUES (:profile, :id, :key)", row)

@@ -12,8 +12,8 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 PairKind = Literal["online", "replay", "intermodel"]
-AdapterState = Literal["candidate", "promoted", "retired"]
-RunState = Literal["requested", "running", "done", "failed"]
+AdapterState = Literal["candidate", "promoted", "retired", "pruned"]  # pruned: its weights went, to save room
+RunState = Literal["requested", "running", "done", "failed", "stopped"]  # stopped: by the user, for good
 Quantisation = Literal["none", "nf4"]
 DemonstrationKind = Literal["reply", "mail", "text", "pair"]
 PromptSource = Literal["template", "model", "user", "file"]
@@ -154,6 +154,8 @@ class Run:
     adapter_id: str | None = None
     error: str | None = None
     progress: Mapping[str, object] = field(default_factory=dict[str, object])  # phase, done, of
+    by_hand: bool = False  # the user asked for it: what only considers the user's comfort does not hold it up
+    notes: tuple[str, ...] = ()  # sentences on what befell it: memory that ran out, pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class Adapter:
     profile: str
     number: int  # counts up per profile; `ditto/<profile>@<number>` serves it
     state: AdapterState
-    path: str  # a folder in PEFT's format
+    path: str  # a folder in PEFT's format; where the store lies decides
     run_id: str
     base_model: str
     base_revision: str
@@ -174,3 +176,4 @@ class Adapter:
     created_at: float
     promoted_at: float | None
     verdict: Verdict
+    pinned: bool = False  # by the user: its weights stay

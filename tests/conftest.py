@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +35,19 @@ def dittod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return int(ended.value.code or 0), printed.out, printed.err
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that was run in this process logs as a process of its own would: to everywhere, until its end."""
+    monkeypatch.setattr("dittod.logs.faulthandler.enable", lambda file: None)  # pytest has its own
+    root = logging.getLogger()
+    handlers, level, raises, shows = list(root.handlers), root.level, logging.raiseExceptions, warnings.showwarning
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    for handler in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    logging.raiseExceptions, warnings.showwarning = raises, shows
+    sys.excepthook, threading.excepthook = hooks

@@ -24,7 +24,22 @@ class DaemonProcess:
         self.output = home.with_suffix(".output")
         self.process: subprocess.Popen[bytes] | None = None
         variables = {f"DITTOD_{name.upper()}": value for name, value in settings.items()}
-        defaults = {"DITTOD_PORT": "0", "DITTOD_SETTLE_SECONDS": "0.2", "OMP_NUM_THREADS": "1"}
+        defaults = {
+            "DITTOD_PORT": "0",
+            "DITTOD_SETTLE_SECONDS": "0.2",
+            "DITTOD_IDLE_SECONDS": "0",  # what a person at this machine does, or its battery, is no matter of a test
+            "DITTOD_QUIET_SECONDS": "0",
+            "DITTOD_REST_SECONDS": "0",
+            "DITTOD_LEARN_ON_BATTERY": "true",
+            "DITTOD_LEARN_WITH_LID_CLOSED": "true",
+            "DITTOD_MIN_BATTERY_PERCENT": "0",
+            "DITTOD_MAX_GPU_USE_PERCENT": "100",
+            "DITTOD_MAX_TEMPERATURE_CELSIUS": "1000",
+            "DITTOD_MIN_FREE_MEMORY": "1MB",
+            "DITTOD_MIN_FREE_GPU_MEMORY": "1MB",
+            "DITTOD_MIN_FREE_DISK": "1MB",
+            "OMP_NUM_THREADS": "1",
+        }
         self.environment = {**os.environ, **defaults, **variables, "DITTOD_HOME": str(home)}
 
     def start(self, code: str = START) -> None:

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dittod.engine.protocol import Improve, Ready, Update
+from dittod.engine.protocol import Improve, Memory, Ready, Update
 from dittod.model.load import BaseModel, load_base
 from dittod.types import Demonstration, demonstration_id
 
@@ -142,20 +142,39 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.ready: Ready | None = Ready("starter", "revision", "template", 512, 1)
+        self.memory: Memory | None = None
+        self.trouble: str | None = None
+        self.last_asked: float | None = None
+        self.asked = False
         self.state = "ready"
         self.busy = False
         self.last_used = -1e9  # long ago
         self.updates: list[Any] = []  # and what else it was sent
         self.cancelled: list[str] = []
+        self.told: list[Any] = []  # commands that nothing answers by itself
+        self.ended = 0  # how often it gave its memory back
         self.refusal: Exception | None = None
         self._listener: Any = None
+        self._loads = self.ready
 
     def start(self) -> Ready:
         """Ready at once, or `refusal`."""
         if self.refusal is not None:
             raise self.refusal
+        self.ready = self.ready or self._loads
         assert self.ready is not None
         return self.ready
+
+    def send(self, command: Any) -> None:
+        """Remember it."""
+        self.told.append(command)
+
+    def stop_if_idle(self, idle_seconds: float) -> bool:
+        """Give the memory back, unless clients wait."""
+        if self.ready is None or self.asked or (self.busy and idle_seconds):
+            return False
+        self.ready, self.ended = None, self.ended + 1
+        return True
 
     def submit(self, command: Update | Improve, listener: Any) -> None:
         """Remember it."""

@@ -66,3 +66,24 @@ def test_the_document_has_every_step(home: Home, dittod) -> None:
 def test_an_adapter_without_figures_is_shown_without_them(home: Home, dittod) -> None:
     assert "learning" not in shown(dittod, "b@1")
     assert json.loads(shown(dittod, "b@1", "--json"))["steps"] == []
+
+
+def test_a_pinned_version_is_shown_as_such_until_it_is_unpinned(home: Home, dittod) -> None:
+    assert dittod("adapters", "pin", "a@1")[1].strip() == "a@1 stays until it is unpinned"
+    assert "(candidate, pinned)" in shown(dittod, "a@1") and "candidate, pinned" in dittod("adapters", "list")[1]
+    listed = json.loads(dittod("adapters", "list", "--json")[1])["adapters"]
+    assert {each["profile"]: each["pinned"] for each in listed} == {"a": True, "b": False}
+    dittod("adapters", "unpin", "a@1")
+    assert "pinned" not in dittod("adapters", "list")[1]
+
+
+def test_a_pruned_version_is_shown_with_its_figures_and_refused_where_its_weights_are_needed(
+    home: Home, dittod
+) -> None:
+    store = Store(home.store)
+    store.prune("a" * 64)
+    store.close()
+    assert "(pruned)" in shown(dittod, "a@1") and "base_nats_per_token" in shown(dittod, "a@1")
+    for command in ("promote", "pin"):
+        code, _, said = dittod("adapters", command, "a@1")
+        assert code == 1 and "a@1 was pruned: its weights are gone" in said

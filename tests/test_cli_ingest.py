@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dittod.machine import held
+from dittod.machine.lock import held
 from dittod.paths import MARKER, Home
 
 MAIL = """From: Bob Ray <bob@example.com>

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from dittod.cli.home import endpoint, terms
-from dittod.config import load_settings
+from dittod.config import Settings, load_settings
 from dittod.daemon import Daemon
 from dittod.errors import SettingsError
 from dittod.paths import Home
@@ -215,3 +216,40 @@ def test_whether_a_token_is_asked_for_is_a_setting(home: Home, line: str, status
     finally:
         server.socket.close()
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("30 12 * * mon-fri", "30 12 * * mon,tue,wed,thu,fri"),
+        ("30 12 * * 1-5", "30 12 * * mon,tue,wed,thu,fri"),
+        (" 0  3 * * 0 ", "0 3 * * sun"),
+        ("0 3 * * 7", "0 3 * * sun"),
+        ("0 3 * * 5-7", "0 3 * * sun,fri,sat"),
+        ("0 3 * * sat-MON,3", "0 3 * * sun,mon,wed,sat"),
+        ("*/15 * * * */2", "*/15 * * * sun,tue,thu,sat"),
+        ("0 3 1,15 * *", "0 3 1,15 * *"),
+    ],
+)
+def test_days_of_the_week_are_counted_as_cron_counts_them(given: str, kept: str) -> None:
+    assert Settings(consider_at=given).consider_at == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "noon",
+        "0 3 * *",
+        "0 25 * * *",
+        "0 3 * * 8",
+        "0 3 * * mon#1",
+        "0 3 1 * mon",
+        "0 3 31 2 *",
+        "0 3 * * 1-",
+        "@daily",
+    ],
+)
+def test_a_time_for_looks_that_cron_has_not_or_that_never_comes_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="give minute, hour"):
+        Settings(consider_at=given)

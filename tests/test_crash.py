@@ -109,7 +109,7 @@ def _drop_mails(daemon: DaemonProcess) -> None:
 
 def _run_to_the_end(daemon: DaemonProcess) -> dict[str, object]:
     """Wait for the first run's end; returns its row."""
-    wait_for(lambda: _runs(daemon) and _runs(daemon)[0]["state"] in ("done", "failed"), 60)
+    wait_for(lambda: _runs(daemon) and _runs(daemon)[0]["state"] in ("done", "failed"), 150)
     return _runs(daemon)[0]
 
 
@@ -160,7 +160,7 @@ def undisturbed(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.timeout(300, func_only=True)
 @pytest.mark.parametrize(("phase", "step"), [*((phase, 0) for phase in PHASES), *STEPS])
 def test_an_engine_killed_in_a_phase_is_replaced_and_the_run_ends_the_same(
     daemon: DaemonProcess, undisturbed: str, phase: str, step: int
@@ -178,7 +178,7 @@ def test_an_engine_killed_in_a_phase_is_replaced_and_the_run_ends_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.timeout(300, func_only=True)
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_parent_killed_in_a_phase_goes_on_at_its_next_start(
     daemon: DaemonProcess, undisturbed: str, phase: str
@@ -193,7 +193,7 @@ def test_a_parent_killed_in_a_phase_goes_on_at_its_next_start(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.timeout(300, func_only=True)
 @pytest.mark.parametrize(("before", "after"), [(DIE, "pass"), ("pass", DIE)])
 def test_a_parent_killed_around_the_promotion_promotes_once(
     daemon: DaemonProcess, undisturbed: str, before: str, after: str

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dittod.errors import AlreadyRunning
-from dittod.machine import held, holder
+from dittod.machine.lock import held, holder
 
 
 def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = (
-        "import sys, time; from pathlib import Path; from dittod.machine import held\n"
+        "import sys, time; from pathlib import Path; from dittod.machine.lock import held\n"
         "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE)

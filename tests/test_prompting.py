@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, demonstration
 
-from dittod import machine, prompting, runs
+from dittod import prompting, runs
 from dittod.config import Settings
 from dittod.engine.protocol import Done, Failed, Improve, Improved, Stopped
 from dittod.errors import EngineUnavailable, ModelError
@@ -28,7 +28,8 @@ class Bench:
         self.store = Store(home.store)
         self.settings = Settings(**settings)
         self.engine = FakeEngine()
-        self.prompting = Prompting(self.store, self.settings, self.engine)
+        self.held: str | None = None
+        self.prompting = Prompting(self.store, self.settings, self.engine, lambda: self.held)
 
     def write(self, count: int, *, profile: str = "default", start: int = 0) -> None:
         for n in range(start, start + count):
@@ -129,16 +130,17 @@ def test_it_waits_for_a_minute_without_requests(bench: Bench) -> None:
     assert len(bench.engine.updates) == 1
 
 
-def test_on_battery_nothing_is_tried_unless_learning_is_allowed_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "on_battery", lambda: True)
-    for allowed in (False, True):
-        bench = Bench(tmp_path / str(allowed), learn_on_battery=allowed)
-        bench.write(9)
-        bench.look()
-        assert len(bench.engine.updates) == int(allowed)
-        bench.store.close()
+def test_what_holds_learning_holds_and_ends_this_too(bench: Bench) -> None:
+    bench.write(9)
+    bench.held = "on battery"
+    bench.look()
+    assert bench.engine.updates == []
+    bench.held = None
+    bench.look()
+    assert bench.prompting.at_work
+    bench.held = "you are at the machine"
+    bench.prompting.advance()
+    assert bench.engine.cancelled == [bench.sent.id] and not bench.prompting.at_work
 
 
 def test_while_the_folder_is_being_read_nothing_is_tried(bench: Bench) -> None:

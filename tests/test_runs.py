@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from fakes import FakeEngine, demonstration
 
 from dittod import adapters, runs
 from dittod.config import Settings
-from dittod.engine.protocol import AdapterRef, Failed, Progress, Ready, Stopped, Updated
+from dittod.engine.protocol import DISK_FULL, AdapterRef, Failed, Noted, Progress, Ready, Stopped, StopUpdate, Updated
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.rows import FileRow
-from dittod.store import Store
+from dittod.store import MOST_NOTES, Store
 from dittod.types import Verdict
 
 BETTER = Verdict(True, ("better",), {"ditto_nats_per_token": 2.0})
@@ -28,7 +29,8 @@ class Bench:
         self.store = Store(self.home.store)
         self.settings = Settings(**settings)
         self.engine = FakeEngine()
-        self.runs = runs.Runs(self.home, self.store, self.settings, self.engine)
+        self.held: dict[bool, str | None] = {False: None, True: None}  # by whether it was asked for by hand
+        self.runs = runs.Runs(self.home, self.store, self.settings, self.engine, lambda run: self.held[run.by_hand])
 
     def write(self, count: int, *, profile: str = "default", start: int = 0) -> None:
         for n in range(start, start + count):
@@ -36,8 +38,8 @@ class Bench:
             text = demonstration(f"Write {n} of {profile}", f"{n} {' '.join(map(str, range(n, n + 9)))}", written_at=n)
             self.store.record_file(row, [text])
 
-    def request(self, profile: str = "default") -> str:
-        return runs.request(self.store, self.settings, profile).id
+    def request(self, profile: str = "default", *, by_hand: bool = False) -> str:
+        return runs.request(self.store, self.settings, profile, by_hand=by_hand).id
 
     def result(self, letter: str, verdict: Verdict) -> Updated:
         folder = self.home.adapters / (letter * 64)
@@ -174,7 +176,21 @@ def test_a_text_deleted_after_it_was_chosen_is_not_learnt_from(bench: Bench) -> 
     run_id = bench.request()
     bench.store.forget_file("default/1")
     bench.runs.advance()
+    bench.runs.advance()
+    (update,) = bench.engine.updates
+    assert update.id == run_id
+    assert {each.written_at for each in (*update.demonstrations, *update.held_out)} == {0, 2, 3, 4}
+    assert "begins anew" in bench.store.run(run_id).notes[0]
+
+
+def test_a_run_whose_texts_are_all_deleted_fails_with_the_reason(bench: Bench) -> None:
+    bench.write(2)
+    run_id = bench.request()
+    bench.store.forget_file("default/0")
+    bench.store.forget_file("default/1")
+    bench.runs.advance()
     assert bench.engine.updates == [] and bench.store.run(run_id).state == "failed"
+    assert "deleted" in str(bench.store.run(run_id).error)
 
 
 def test_progress_is_kept_as_numbers(bench: Bench) -> None:
@@ -215,45 +231,6 @@ def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: 
     bench.engine.say(bench.result("a", BETTER))
     runs.sweep(bench.home, bench.store)
     assert [each.name for each in bench.home.adapters.iterdir()] == ["a" * 64]
-
-
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
-        ({}, None),
-        ({"min_demonstrations": 7}, "6 demonstrations, waiting for 7"),
-    ],
-)
-def test_why_a_profile_waits_follows_the_settings(
-    tmp_path: Path, setting: dict[str, int], sentence: str | None
-) -> None:
-    bench = Bench(tmp_path, **setting)
-    bench.write(6)
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0) == sentence
-    bench.store.close()
-
-
-def test_after_a_run_only_what_came_since_counts_as_new(bench: Bench) -> None:
-    bench.write(6)
-    run_id = bench.request()
-    bench.runs.advance()
-    bench.engine.say(bench.result("a", WORSE))
-    run = bench.store.run(run_id)
-    assert (
-        runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0)
-        == "nothing new since the last update"
-    )
-    later = FileRow("later", "default", 1, 1, "read", "", (), {}, read_at=run.requested_at + 1)
-    bench.store.record_file(later, [demonstration("Write later", "Some later words of mine.")])
-    waiting = runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0)
-    assert waiting == "1 new of the 4 that make an update worth it"
-    bench.settings = replace_settings(bench.settings, new_demonstrations=1)
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=0.0) is None
-    assert runs.why_waiting(bench.store, bench.settings, "default", on_battery=True, now=0.0) == "on battery"
-
-
-def replace_settings(settings: Settings, **changes: object) -> Settings:
-    return settings.model_copy(update=changes)
 
 
 def test_the_limit_of_demonstrations_is_a_setting(tmp_path: Path) -> None:
@@ -322,21 +299,6 @@ def test_an_adapter_of_another_base_model_is_no_rival(tmp_path: Path) -> None:
     bench.store.close()
 
 
-def test_after_a_failure_there_is_a_pause_and_then_another_try(bench: Bench) -> None:
-    bench.write(6)
-    run_id = bench.request()
-    bench.runs.advance()
-    bench.engine.say(Failed(run_id, "it went wrong", "do that", 500))
-    failed_at = bench.store.run(run_id).finished_at or 0.0
-
-    def why(seconds_later: float) -> str | None:
-        now = failed_at + seconds_later
-        return runs.why_waiting(bench.store, bench.settings, "default", on_battery=False, now=now)
-
-    assert why(600) == "the last update failed; the next one may start in 50 minutes"
-    assert why(3601) is None
-
-
 def test_what_has_learnt_a_text_that_was_deleted_meanwhile_is_neither_served_nor_kept(bench: Bench) -> None:
     bench.write(6)
     run_id = bench.request()
@@ -345,4 +307,164 @@ def test_what_has_learnt_a_text_that_was_deleted_meanwhile_is_neither_served_nor
     bench.store.forget_file("default/1")
     bench.engine.say(result)
     assert bench.store.adapters() == [] and not Path(result.adapter.path).exists()
-    assert "deleted" in str(bench.store.run(run_id).error)
+    bench.runs.advance()
+    first, anew = bench.engine.updates
+    assert first.id == anew.id == run_id
+    assert len((*anew.demonstrations, *anew.held_out)) == 5
+
+
+NOON = datetime(2026, 1, 1, 12, 1)
+
+
+def test_a_held_run_waits_and_so_does_every_other_that_is_held(bench: Bench) -> None:
+    bench.write(6)
+    bench.write(6, profile="blog")
+    bench.held[False] = "on battery"
+    first, _ = bench.request(), bench.request("blog")
+    bench.runs.advance()
+    assert bench.engine.updates == [] and bench.store.run(first).state == "requested"
+    bench.held[False] = None
+    bench.runs.advance()
+    assert [each.id for each in bench.engine.updates] == [first]
+
+
+def test_what_was_asked_for_by_hand_does_not_wait_behind_what_is_held(bench: Bench) -> None:
+    bench.write(6)
+    bench.write(6, profile="blog")
+    bench.held[False] = "you are at the machine"
+    automatic, by_hand = bench.request(), bench.request("blog", by_hand=True)
+    bench.runs.advance()
+    assert [each.id for each in bench.engine.updates] == [by_hand]
+    bench.engine.say(bench.result("a", WORSE))
+    bench.held[False] = None
+    bench.runs.advance()
+    assert [each.id for each in bench.engine.updates] == [by_hand, automatic]
+
+
+def test_asking_by_hand_for_an_update_that_is_open_makes_it_one_by_hand_for_good(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    assert not bench.store.run(run_id).by_hand
+    assert bench.request(by_hand=True) == run_id and bench.store.run(run_id).by_hand
+    assert bench.request() == run_id and bench.store.run(run_id).by_hand
+
+
+def test_a_paused_run_stays_open_says_so_once_and_goes_on_when_nothing_holds_it(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    for _ in range(3):
+        bench.runs.pause("on battery", NOON)
+    assert bench.engine.told == [StopUpdate()] and bench.runs.pausing
+    bench.held[False] = "on battery"
+    bench.engine.say(Stopped(run_id))
+    bench.runs.advance()
+    run = bench.store.run(run_id)
+    assert (run.state, run.notes) == ("running", ("paused at 12:01: on battery",)) and not bench.runs.pausing
+    assert len(bench.engine.updates) == 1
+    bench.held[False] = None
+    bench.runs.advance()
+    assert [each.id for each in bench.engine.updates] == [run_id] * 2
+
+
+def test_an_engine_that_is_ended_to_make_room_is_no_death_of_the_run(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    for _ in range(runs.MOST_DEATHS + 1):
+        bench.runs.advance()
+        bench.runs.pause("another program uses the graphics card", NOON)
+        bench.engine.say(EngineUnavailable("the engine is not running"))
+    bench.runs.advance()
+    assert bench.store.run(run_id).state == "running" and len(bench.engine.updates) == runs.MOST_DEATHS + 2
+
+
+def test_what_comes_up_while_the_model_is_loaded_holds_the_run_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    start = bench.engine.start
+
+    def slowly() -> Ready:
+        bench.held[False] = "you are at the machine"
+        return start()
+
+    monkeypatch.setattr(bench.engine, "start", slowly)
+    bench.runs.advance()
+    assert bench.engine.updates == [] and bench.store.run(run_id).state == "requested"
+
+
+def test_what_befell_an_update_is_kept_and_the_latest_of_much(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    for n in range(MOST_NOTES + 5):
+        bench.engine.say(Noted(run_id, f"memory ran out for the {n}th time"))
+    notes = bench.store.run(run_id).notes
+    assert len(notes) == MOST_NOTES and notes[-1] == f"memory ran out for the {MOST_NOTES + 4}th time"
+
+
+def test_a_run_that_the_user_stops_is_left_alone_its_checkpoints_go_and_the_next_one_starts(bench: Bench) -> None:
+    bench.write(6)
+    bench.write(6, profile="blog")
+    run_id, other = bench.request(), bench.request("blog")
+    bench.runs.advance()
+    stopped = bench.store.stop_run("default", 5000.0)
+    assert stopped is not None and (stopped.id, stopped.state, stopped.finished_at) == (run_id, "stopped", 5000.0)
+    bench.runs.advance()
+    bench.runs.advance()
+    bench.runs.tidy()
+    assert bench.engine.told == [StopUpdate()] and (bench.home.runs / run_id).exists(), "the engine writes into it"
+    bench.engine.say(Stopped(run_id))
+    bench.runs.tidy()
+    assert not (bench.home.runs / run_id).exists()
+    bench.runs.advance()
+    assert bench.engine.updates[-1].id == other
+    assert bench.store.run(run_id).state == "stopped"
+
+
+@pytest.mark.parametrize("late", ["result", "failure", "death"])
+def test_what_the_engine_still_says_of_a_stopped_run_changes_nothing(bench: Bench, late: str) -> None:
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    bench.store.stop_run("default", 5000.0)
+    result = bench.result("a", BETTER)
+    bench.engine.say(
+        {
+            "result": result,
+            "failure": Failed(run_id, "it went wrong", "do that", 500),
+            "death": EngineUnavailable("the engine is not running"),
+        }[late]
+    )
+    bench.runs.advance()
+    assert bench.store.run(run_id).state == "stopped" and len(bench.engine.updates) == 1
+    assert adapters.promoted(bench.store, "default") is None and bench.store.adapters() == []
+    assert late != "result" or not Path(result.adapter.path).exists()
+
+
+def test_nothing_is_stopped_where_nothing_is_open(bench: Bench) -> None:
+    bench.write(6)
+    assert bench.store.stop_run("default", 5000.0) is None
+
+
+def test_a_run_that_finds_no_room_on_the_disk_goes_on_later_and_fails_only_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(runs, "clock", lambda: now)
+    bench.write(5)
+    run_id = bench.request()
+    for met in range(1, runs.MOST_FULL + 1):
+        bench.runs.advance()
+        assert len(bench.engine.updates) == met
+        bench.engine.say(Failed(run_id, "the disk is full", "make room on it", 500, code=DISK_FULL))
+        run = bench.store.run(run_id)
+        assert run.state == "running" and "the disk is full" in run.notes[-1]
+        assert (bench.home.runs / run_id).is_dir()
+        bench.runs.advance()
+        assert len(bench.engine.updates) == met, "not at once"
+        now += 3600.0
+    bench.runs.advance()
+    bench.engine.say(Failed(run_id, "the disk is full", "make room on it", 500, code=DISK_FULL))
+    assert bench.store.run(run_id).state == "failed"

@@ -355,7 +355,9 @@ def test_a_file_of_an_older_dittod_keeps_what_it_has_and_gets_the_rest(
     with monkeypatch.context() as patch:
         patch.setattr("dittod.store.MIGRATIONS", MIGRATIONS[:1])
         old = Store(path)
-        old.request_run(Run("r1", "default", "running", 7, "clean", 5.0))
+        old._rows(
+            "INSERT INTO runs VALUES ('r1', 'default', 'running', 7, 'clean', 5.0, NULL, '[]', '[]', NULL, NULL, '{}')"
+        )
         old.close()
     store = Store(path)
     store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
@@ -457,3 +459,130 @@ def test_a_file_that_is_no_database_is_an_error_with_a_remedy(tmp_path: Path) ->
     (tmp_path / "dittod.sqlite").write_text("something else, long enough to be looked at as a header of a database")
     with pytest.raises(DittodError, match="cannot be used"):
         Store(tmp_path / "dittod.sqlite")
+
+
+def test_adapters_lie_where_the_store_lies_and_move_with_it(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    before = Store(tmp_path / "old" / "dittod.sqlite")
+    made = before.add_adapter(_adapter("a"))
+    before.close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    after = Store(tmp_path / "new" / "dittod.sqlite")
+    assert made.path == str(tmp_path / "old" / "adapters" / made.id)
+    assert after.adapter(made.id) == replace(made, path=str(tmp_path / "new" / "adapters" / made.id))
+    after.close()
+
+
+def test_an_adapter_of_the_version_before_is_found_by_its_id_alone(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    verdict = '{"promoted": true, "reasons": [], "figures": {}, "outputs": []}'
+    with sqlite3.connect(path) as db:
+        for script in MIGRATIONS[:3]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 3")
+        db.execute(
+            "INSERT INTO adapters VALUES ('a1', 'default', 1, 'promoted', '/elsewhere/adapters/a1', 'r', 'starter',"
+            " '1', 't', '[]', 1, 1.0, 2.0, ?)",
+            (verdict,),
+        )
+    db.close()
+    store = Store(path)
+    (found,) = store.adapters()
+    assert (found.path, found.state, found.promoted_at, found.pinned) == (
+        str(tmp_path / "adapters" / "a1"), "promoted", 2.0, False
+    )  # fmt: skip
+    store.close()
+
+
+def test_what_is_pruned_keeps_its_figures_and_can_be_neither_promoted_nor_pinned(store: Store, tmp_path: Path) -> None:
+    canary = "canary-written-for-the-gate"
+    made = store.add_adapter(_adapter("a", verdict=Verdict(True, ("better",), {"x": 2.0}, (canary,))))
+    assert store.prune(made.id) and not store.prune(made.id)
+    assert store.adapter(made.id) == replace(made, state="pruned", verdict=Verdict(True, ("better",), {"x": 2.0}))
+    for refused in (
+        lambda: adapters.promote(store, made),
+        lambda: store.roll_back("default", made.id),
+        lambda: store.pin(made.id, pinned=True),
+    ):
+        with pytest.raises(NotFound, match=r"default@1 was pruned"):
+            refused()
+    assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
+
+
+def test_what_is_served_or_pinned_or_of_a_profile_that_learns_is_not_pruned(store: Store) -> None:
+    served, pinned, other = (store.add_adapter(_adapter(letter)) for letter in "abc")
+    adapters.promote(store, served)
+    store.pin(pinned.id, pinned=True)
+    store.request_run(Run("r1", "default", "running", 7, "clean", 5.0))
+    assert not any(store.prune(each.id) for each in (served, pinned, other))
+    store.change_run("r1", state="done")
+    assert [store.prune(each.id) for each in (served, pinned, other)] == [False, False, True]
+    store.pin(pinned.id, pinned=False)
+    assert store.prune(pinned.id)
+
+
+def test_the_steps_of_old_runs_go_and_those_of_an_open_one_stay(store: Store) -> None:
+    for number, state in enumerate(("running", "done", "failed", "done")):
+        store.request_run(Run(f"r{number}", f"p{number}", state, 7, "clean", float(number)))  # type: ignore[arg-type]
+        store.record_step(f"r{number}", StepRow("dpo", 1, 0, {"loss": 1.0}))
+    store.forget_courses(keep=1)
+    assert [len(store.steps(f"r{number}")) for number in range(4)] == [1, 0, 0, 1]
+    assert len(store.runs()) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "emptied of its first page"])
+def test_a_damaged_store_is_an_error_with_a_remedy_and_stays_as_it_is(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "dittod.sqlite"
+    store = Store(path)
+    store.record_file(_file("a.eml"), [_demonstration(str(number), "words " * 500) for number in range(40)])
+    store.close()
+    whole = path.read_bytes()
+    damaged = {
+        "truncated": whole[: len(whole) // 3],
+        "overwritten": whole[:4096] + b"\xa5" * (len(whole) - 4096),
+        "emptied of its first page": bytes(4096) + whole[4096:],
+    }[damage]
+    path.write_bytes(damaged)
+
+    def use() -> None:
+        opened = Store(path)
+        try:
+            opened.demonstrations("default")
+            opened.record_file(_file("b.eml"), [_demonstration("new")])
+        finally:
+            opened.close()
+
+    with pytest.raises(DittodError, match="damaged") as error:
+        use()
+    assert "backup" in error.value.hint and error.value.__class__ is DittodError
+    assert path.read_bytes()[: len(damaged) // 2] == damaged[: len(damaged) // 2]
+
+
+def test_a_store_that_another_program_has_locked_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "dittod.sqlite"
+    store = Store(path)
+    store._rows("PRAGMA busy_timeout = 20")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DittodError, match="locked") as error:
+        store.note("x", {"y": 1})
+    assert "end that program" in error.value.hint
+    other.execute("ROLLBACK")
+    other.close()
+    store.note("x", {"y": 1})
+    assert store.noted("x") == {"y": 1}
+    store.close()
+
+
+def test_dropped_text_leaves_the_log_of_writes_later_when_somebody_reads_now(store: Store, tmp_path: Path) -> None:
+    canary = "canary-that-somebody-reads"
+    store.record_file(_file("a.eml"), [_demonstration("p", canary)])
+    store._rows("PRAGMA busy_timeout = 20")
+    other = sqlite3.connect(tmp_path / "dittod.sqlite", isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM demonstrations").fetchone()
+    store.forget_file("a.eml")
+    other.execute("COMMIT")
+    other.close()
+    store.note("x", {"y": 1})
+    assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]

@@ -28,7 +28,7 @@ def list_adapters(profile: str | None, *, as_json: bool) -> None:
             (
                 f"{each.profile}@{each.number}",
                 each.id[:10],
-                each.state,
+                _state(each),
                 day(each.created_at),
                 len(each.demonstration_ids),
                 _figure(each, "candidate_nats_per_token"),
@@ -49,7 +49,7 @@ def show_adapter(wanted: str, *, as_json: bool) -> None:
     if as_json:
         print_json({**_described(found), "steps": [asdict(each) for each in steps]})
         return
-    out.print(f"version  {found.profile}@{found.number} ({found.state})\nid       {found.id}", markup=False)
+    out.print(f"version  {found.profile}@{found.number} ({_state(found)})\nid       {found.id}", markup=False)
     out.print(f"base     {found.base_model}\nmade     {day(found.created_at)}\n", markup=False)
     out.print("verdict", style="bold")
     for reason in found.verdict.reasons:
@@ -70,6 +70,16 @@ def promote_adapter(wanted: str) -> None:
     adapters.promote(store, found)
     store.close()
     out.print(f"{_alias(found.profile)} serves {found.profile}@{found.number} now", markup=False)
+
+
+def pin_adapter(wanted: str, *, pinned: bool) -> None:
+    """A pinned one keeps its weights, whatever room they take."""
+    store = _store()
+    found = adapters.find(store, wanted)
+    store.pin(found.id, pinned=pinned)
+    store.close()
+    says = "stays until it is unpinned" if pinned else "may go when disk_budget asks for room"
+    out.print(f"{found.profile}@{found.number} {says}", markup=False)
 
 
 def roll_back(profile: str) -> None:
@@ -99,6 +109,10 @@ def _alias(profile: str) -> str:
 
 def _described(adapter: Adapter) -> dict[str, Any]:
     return asdict(adapter)
+
+
+def _state(adapter: Adapter) -> str:
+    return f"{adapter.state}, pinned" if adapter.pinned else adapter.state
 
 
 def _figure(adapter: Adapter, name: str) -> str:

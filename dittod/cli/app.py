@@ -18,7 +18,9 @@ app = typer.Typer(
 demos = typer.Typer(help="What dittod learns from: prompts and the completions you wrote.", no_args_is_help=True)
 adapters = typer.Typer(help="What dittod has learnt: versions, verdicts, rolling back.", no_args_is_help=True)
 app.add_typer(demos, name="demos")
+service = typer.Typer(help="dittod in the background, from every login on.", no_args_is_help=True)
 app.add_typer(adapters, name="adapters")
+app.add_typer(service, name="service")
 
 
 @app.command()
@@ -98,6 +100,51 @@ def plan(
     from dittod.cli.plan import show_plan
 
     show_plan(model, budget, as_json=json)
+
+
+@app.command()
+def pause(
+    duration: Annotated[str | None, typer.Option("--for", help="30m, 2h, 1d; without it, until dittod resume.")] = None,
+) -> None:
+    """Learn nothing for a while: a running update keeps its place. Requests are answered as before."""
+    from dittod.cli.pausing import pause
+
+    pause(duration)
+
+
+@app.command()
+def resume() -> None:
+    """End a pause; the update goes on where it was."""
+    from dittod.cli.pausing import resume
+
+    resume()
+
+
+@app.command("stop-update")
+def stop_update(profile: Annotated[str, typer.Argument(help="Its profile.")] = "default") -> None:
+    """Give the open update of a profile up, for good."""
+    from dittod.cli.pausing import stop_update
+
+    stop_update(profile)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Look for what could keep dittod from working here, each with its remedy. Exit code 1: something would."""
+    from dittod.cli.doctor import doctor
+
+    doctor(as_json=json)
+
+
+@app.command()
+def uninstall(
+    purge: Annotated[bool, typer.Option("--purge", help="Also what was learnt, the settings and the token.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the service, and with --purge all that dittod has made here; says what. Your texts stay."""
+    from dittod.cli.uninstall import uninstall
+
+    uninstall(purge=purge, yes=yes)
 
 
 @app.command()
@@ -192,12 +239,91 @@ def adapters_promote(
     promote_adapter(adapter)
 
 
+@adapters.command("pin")
+def adapters_pin(
+    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
+) -> None:
+    """Keep this version, whatever room it takes."""
+    from dittod.cli.adapters import pin_adapter
+
+    pin_adapter(adapter, pinned=True)
+
+
+@adapters.command("unpin")
+def adapters_unpin(
+    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
+) -> None:
+    """Let it go when disk_budget asks for room."""
+    from dittod.cli.adapters import pin_adapter
+
+    pin_adapter(adapter, pinned=False)
+
+
 @adapters.command("rollback")
 def adapters_rollback(profile: Annotated[str, typer.Argument()] = "default") -> None:
     """Serve what was served before: the version promoted earlier, or base."""
     from dittod.cli.adapters import roll_back
 
     roll_back(profile)
+
+
+@service.command("install")
+def service_install() -> None:
+    """Have the system start dittod at every login, and start it now."""
+    from dittod.cli.service import install_service
+
+    install_service()
+
+
+@service.command("uninstall")
+def service_uninstall() -> None:
+    """Stop it and take it out again. What it has learnt stays."""
+    from dittod.cli.service import uninstall_service
+
+    uninstall_service()
+
+
+@service.command("start")
+def service_start() -> None:
+    """Start the installed service."""
+    from dittod.cli.service import start_service
+
+    start_service()
+
+
+@service.command("stop")
+def service_stop() -> None:
+    """Stop it: answers that run may end, an update keeps its place."""
+    from dittod.cli.service import stop_service
+
+    stop_service()
+
+
+@service.command("restart")
+def service_restart() -> None:
+    """Stop and start it, for new settings say."""
+    from dittod.cli.service import restart_service
+
+    restart_service()
+
+
+@service.command("status")
+def service_status(json: Json = False) -> None:
+    """Whether it is installed and running, as the system sees it."""
+    from dittod.cli.service import service_status
+
+    service_status(as_json=json)
+
+
+@service.command("logs")
+def service_logs(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the latest.")] = 50,
+) -> None:
+    """What the daemon has logged. It never holds any text of yours."""
+    from dittod.cli.service import service_logs
+
+    service_logs(follow=follow, lines=lines)
 
 
 @app.callback(invoke_without_command=True)

@@ -49,7 +49,7 @@ def demo(*, once: bool) -> None:
         with progress_bars() as bars:
             daemon = stack.enter_context(daemon_here(place, settings, store, bars))
             url = stack.enter_context(_serving(endpoint(place, daemon)))
-            run = follow(store, runs.request(store, settings, "default"), bars, place)
+            run = follow(store, runs.request(store, settings, "default", by_hand=True), bars, place)
         report(place, run, as_json=False)
         _figures(store, run.adapter_id or "")
         _compare(url, place.token())

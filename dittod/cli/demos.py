@@ -19,7 +19,7 @@ from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import DittodError, SettingsError
 from dittod.ingest.secrets import mask
 from dittod.ingest.settle import is_taken
-from dittod.paths import Home, home
+from dittod.paths import Home, home, write_private
 from dittod.rows import DemonstrationRow
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE
@@ -199,12 +199,9 @@ def _text_of(file: Path | None) -> str:
 
 
 def _write_new(folder: Path, text: str) -> Path:
-    """Written under a hidden name and renamed: whoever watches the folder sees it whole."""
+    """Under a hidden name first: whoever watches the folder sees it whole."""
     path = folder / f"added-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.md"
-    hidden = path.with_name(f".{path.name}.part")
-    hidden.touch(mode=0o600)
-    hidden.write_text(text, encoding="utf-8")
-    hidden.rename(path)
+    write_private(path, text)
     return path
 
 

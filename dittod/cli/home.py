@@ -6,19 +6,29 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from dittod import __version__
 from dittod.cli.terminal import err, out
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.daemon import Daemon
-from dittod.errors import keep_texts_out_of_tracebacks
+from dittod.engine.client import Engine
+from dittod.errors import DittodError
 from dittod.ingest.folder import Folder
-from dittod.machine import held
-from dittod.paths import Home, home
+from dittod.logs import log_to_file, log_to_stderr
+from dittod.machine.lock import held
+from dittod.notify import Supervisor, attend
+from dittod.paths import Home, home, write_private
 from dittod.store import Store
 
 if TYPE_CHECKING:
     from dittod_service.server import Server, Terms
+
+log = logging.getLogger("dittod")
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+PATIENCE_SECONDS = 3.0  # with an engine that was told to end
 
 SETTINGS_TEMPLATE = """\
 # dittod's settings. Each line that is commented out shows a default; docs/settings.md explains all of them.
@@ -34,8 +44,7 @@ def init() -> None:
     place.create()
     settings = load_settings(place)
     if not place.settings.exists():
-        place.settings.write_text(SETTINGS_TEMPLATE.format(watched=watched_folder(settings)))
-        place.settings.chmod(0o600)
+        write_private(place.settings, SETTINGS_TEMPLATE.format(watched=watched_folder(settings)))
     store = Store(place.store)
     Folder(watched_folder(settings), store, settings.identities, settings.settle_seconds).prepare()
     store.close()
@@ -45,25 +54,85 @@ def init() -> None:
     out.print("next: put sent mails, documents or chat logs into it, then: dittod run")
 
 
+class Ending:
+    """What signals ask for: the first one that the daemon ends in order, a second one that it hurries."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._server: Server | None = None
+        self._engine: Engine | None = None
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, lambda *_: self.ask())
+
+    def concerns(self, server: Server, engine: Engine) -> None:
+        """Who is to be told; at once, where it was asked for before they were there."""
+        self._server, self._engine = server, engine
+        self._tell()
+
+    def ask(self) -> None:
+        """Once more."""
+        self.asked += 1
+        if self.asked > 1 and self._server is None:
+            raise KeyboardInterrupt  # it has not come far
+        self._tell()
+
+    @property
+    def patience_seconds(self) -> float:
+        """For the engine to finish its step."""
+        return PATIENCE_SECONDS if self.asked < 2 else 0.0
+
+    def _tell(self) -> None:
+        if self._server is not None and self._engine is not None and self.asked:
+            self._server.should_exit, self._server.force_exit = True, self.asked > 1
+            self._engine.close()
+
+
 def run() -> None:
-    """Until SIGINT or SIGTERM."""
+    """Until SIGINT, SIGTERM, or the end of the terminal."""
+    ending = Ending()
     place = home()
     place.create()
     log_to_stderr()
     settings = load_settings(place)
-    with held(place.lock):
+    with held(place.lock), ExitStack() as stack:
+        log_to_file(place)
         store = Store(place.store)
+        stack.callback(store.close)
         daemon = Daemon(place, settings, store)
         server = endpoint(place, daemon)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        ending.concerns(server, daemon.engine)
         daemon.start()
+        stack.callback(daemon.stop)
+        stack.callback(lambda: daemon.engine.stop(ending.patience_seconds))  # first: its threads may wait for it
         err.print(f"serving {server.url}/v1, watching {daemon.folder.root}", markup=False, soft_wrap=True)
+        log.info("dittod %s has started", __version__)
+        asyncio.run(_serve(server, daemon))
+        log.info("ending")
+
+
+async def _serve(server: Server, daemon: Daemon) -> None:
+    """Until the end is asked for; what supervises the daemon is kept informed."""
+
+    def doing() -> str:
         try:
-            asyncio.run(server.listen_and_serve())
-        finally:
-            daemon.stop()
-            store.close()
+            note = daemon.store.noted("learning")
+        except DittodError:
+            return "its store cannot be read"
+        return ": ".join(str(note[key]) for key in ("state", "reason") if note.get(key)) or "serving"
+
+    attending = asyncio.create_task(
+        attend(
+            Supervisor(),
+            serving=lambda: server.started and not server.should_exit,
+            alive=lambda: all(each.is_alive() for each in daemon.threads),
+            doing=doing,
+        )
+    )
+    try:
+        await server.listen_and_serve()
+    finally:
+        attending.cancel()
 
 
 def endpoint(place: Home, daemon: Daemon) -> Server:
@@ -99,11 +168,3 @@ def token() -> None:
     place = home()
     place.create()
     sys.stdout.write(place.token() + "\n")
-
-
-def log_to_stderr() -> None:
-    """Times, levels and sentences without content."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    keep_texts_out_of_tracebacks(logging.getLogger("dittod"))
-    for name in ("apscheduler", "dittod.scheduler", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.WARNING)

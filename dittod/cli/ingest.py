@@ -26,7 +26,7 @@ from dittod.ingest.process import Answer, Reader
 from dittod.ingest.secrets import mask
 from dittod.ingest.signatures import recurring
 from dittod.ingest.watch import path_key, scan
-from dittod.machine import held, holder
+from dittod.machine.lock import held, holder
 from dittod.paths import home
 from dittod.rows import FileRow
 from dittod.store import Store

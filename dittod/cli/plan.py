@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from dittod.cli.terminal import out, print_json, print_table
 from dittod.config import Settings, load_settings, parse_bytes
-from dittod.engine.client import OFFLINE
+from dittod.engine.process import OFFLINE
 from dittod.errors import EngineUnavailable, ModelError, SettingsError
 from dittod.learner.memory import Device
 from dittod.learner.plan import BEFORE_TEXTS, Planned, make_plan, size

@@ -1,17 +1,25 @@
-"""status: read from the store, so that it answers at once, whether or not a daemon runs."""
+"""status: read from the store, so that it answers at once. Without a daemon it looks itself why nothing is learnt."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
-from dittod import __version__, machine, runs
+from dittod import __version__, pruning, runs
 from dittod.cli.identities import current_identities
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.config import Settings, load_settings, watched_folder
+from dittod.errors import DittodError
+from dittod.machine.lock import holder
+from dittod.machine.probes import Probes
 from dittod.paths import MARKER, Home, home
+from dittod.schedule import reason_to_pause
+from dittod.signals import LEARNING, limits, of_machine, why_waiting
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE
+from dittod.types import DEFAULT_PROFILE, Run
+
+SHOWN_NOTES = 3  # of an open run, the latest
 
 
 def status(*, as_json: bool) -> None:
@@ -27,12 +35,16 @@ def status(*, as_json: bool) -> None:
 
 def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
     """Everything `status` knows."""
-    pid = machine.holder(place.lock)
+    pid = holder(place.lock)
     endpoint, engine = store.noted("endpoint"), store.noted("engine")
     running = pid is not None
     files = store.files().values()
     if not running and store.noted("reading"):
-        store.note("reading", {})  # of a daemon that was killed
+        with suppress(DittodError):  # on a full disk it stays
+            store.note("reading", {})  # of a daemon that was killed
+    profiles = store.profiles() or [DEFAULT_PROFILE]
+    learning = store.noted(LEARNING) if running else {}
+    learning = learning or _learning_without_daemon(place, settings, store, profiles)
     return {
         "version": __version__,
         "daemon_pid": pid,
@@ -45,19 +57,36 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
             "base_model": settings.base_model,
             "memory_bytes": engine.get("memory_bytes", 0) if running else 0,
             "last_death": engine.get("last_death"),
+            "last_died_at": engine.get("last_died_at"),
+            "set_aside": engine.get("set_aside", []) if running else [],
+            "trouble": engine.get("trouble") if running else None,
         },
+        "learning": learning,
+        "disk": pruning.use_of(place, store, settings),
         "identities": current_identities(files, settings),
         "has_mail": any(file.senders for file in files),
         "identities_guessed": not settings.identities,
         "set_aside": sum(file.state == "set_aside" for file in files),
-        "profiles": [_profile(store, settings, name) for name in store.profiles() or [DEFAULT_PROFILE]],
+        "profiles": [_profile(store, settings, name, learning["profiles"].get(name)) for name in profiles],
     }
 
 
-def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
+def _learning_without_daemon(place: Home, settings: Settings, store: Store, profiles: list[str]) -> dict[str, Any]:
+    """What a daemon would say, were one running."""
+    conditions = Probes(place.root, lambda: None).look()
+    machine = of_machine(store, conditions, time.time())
+    reasons = {name: why_waiting(store, settings, name, machine) for name in profiles}
+    for run in store.runs(*runs.OPEN):
+        reasons[run.profile] = reason_to_pause(machine, limits(settings), by_hand=run.by_hand)
+    nearest = None if None in reasons.values() else next(iter(reasons.values()))
+    state = "paused" if machine.paused_until is not None else "waiting"
+    return {"state": state, "reason": nearest, "profiles": reasons, "unreadable": list(conditions.unreadable)}
+
+
+def _profile(store: Store, settings: Settings, name: str, reason: str | None) -> dict[str, Any]:
     adapter = next((each for each in store.adapters(name) if each.state == "promoted"), None)
     latest = store.runs(profile=name)[-1:]
-    open_run = next((run for run in latest if run.state in ("requested", "running")), None)
+    open_run = next((run for run in latest if run.state in runs.OPEN), None)
     last_run = latest[0] if latest else None
     return {
         "name": name,
@@ -66,22 +95,38 @@ def _profile(store: Store, settings: Settings, name: str) -> dict[str, Any]:
         "adapter": None
         if adapter is None
         else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
-        "waiting": None
-        if open_run
-        else runs.why_waiting(store, settings, name, on_battery=machine.on_battery(), now=time.time()),
-        "run": {"id": open_run.id, "state": open_run.state, **open_run.progress} if open_run else None,
+        "waiting": None if open_run else reason,
+        "run": None if open_run is None else _run(open_run, reason),
         "last_error": last_run.error if last_run else None,
     }
 
 
-def _show(value: dict[str, Any]) -> None:
-    engine = value["engine"]
-    out.print(f"daemon    {'process ' + str(value['daemon_pid']) if value['daemon_pid'] else 'not running'}")
-    out.print(f"endpoint  {value['endpoint'] or '-'}", markup=False, soft_wrap=True)
+def _run(run: Run, reason: str | None) -> dict[str, Any]:
+    return {"id": run.id, "state": run.state, **run.progress, "paused": reason, "notes": list(run.notes)}
+
+
+def _show_disk(disk: dict[str, Any]) -> None:
+    out.print(f"disk      {disk['used_bytes'] / 2**20:.0f} MiB of {disk['budget_bytes'] / 2**20:.0f} MiB")
+    if disk["sentence"]:
+        out.print(f"          {disk['sentence']}", markup=False, soft_wrap=True)
+
+
+def _show_engine(engine: dict[str, Any]) -> None:
     memory = f", {engine['memory_bytes'] / 2**20:.0f} MiB" if engine["memory_bytes"] else ""
     out.print(f"engine    {engine['state']}, {engine['base_model']}{memory}", markup=False)
     if engine["last_death"]:
-        out.print(f"          died last: {engine['last_death']}", markup=False)
+        out.print(f"          died last: {day(engine['last_died_at'])}, {engine['last_death']}", markup=False)
+    for version in engine["set_aside"]:
+        out.print(f"          {version} is not used until the next start: the engine died of it", markup=False)
+    if engine["trouble"]:
+        out.print(f"          {engine['trouble']}", markup=False)
+
+
+def _show(value: dict[str, Any]) -> None:
+    out.print(f"daemon    {'process ' + str(value['daemon_pid']) if value['daemon_pid'] else 'not running'}")
+    out.print(f"endpoint  {value['endpoint'] or '-'}", markup=False, soft_wrap=True)
+    _show_engine(value["engine"])
+    _show_disk(value["disk"])
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
     if not value["watched_folder_is_mounted"]:
         out.print(f"          its file {MARKER} is missing: nothing is read or forgotten until the folder is mounted")
@@ -98,10 +143,18 @@ def _show(value: dict[str, Any]) -> None:
         [_row(profile, running=value["daemon_pid"] is not None) for profile in value["profiles"]],
         empty="",
     )
+    for sentence in value["learning"]["unreadable"]:
+        out.print(f"not known, and so not heeded: {sentence}", markup=False)
+    for profile in value["profiles"]:
+        for sentence in profile["run"]["notes"][-SHOWN_NOTES:] if profile["run"] else ():
+            out.print(f"{profile['name']}: {sentence}", markup=False)
 
 
 def _stage(run: dict[str, Any]) -> str:
-    return f"{run['phase']} {run['done']}/{run['of']}" if "phase" in run else str(run["state"])
+    stage = f"{run['phase']} {run['done']}/{run['of']}" if "phase" in run else str(run["state"])
+    reason = str(run["paused"] or "")
+    by_hand = reason.startswith("paused")
+    return ", ".join(filter(None, (stage, reason if by_hand or not reason else f"paused: {reason}")))
 
 
 def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:

@@ -14,8 +14,10 @@ from dittod.cli.terminal import err, out, print_json, progress_bars
 from dittod.config import Settings, load_settings
 from dittod.daemon import Daemon
 from dittod.errors import AlreadyRunning
-from dittod.machine import held, holder
+from dittod.logs import log_to_file
+from dittod.machine.lock import held, holder
 from dittod.paths import Home, home
+from dittod.signals import LEARNING
 from dittod.store import Store
 from dittod.types import Run
 
@@ -28,7 +30,6 @@ STAGES = {
     "gate": "gate",
 }
 POLL_SECONDS = 0.2
-OPEN = ("requested", "running")
 
 
 def update(profile: str, *, wait: bool, as_json: bool) -> None:
@@ -43,8 +44,8 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
         if holder(place.lock) is None:
             stack.enter_context(daemon_here(place, settings, store, bars))
             wait = True
-        run = runs.request(store, settings, profile)
-        while wait and (run := follow(store, run, bars, place)).state in OPEN:  # the daemon we waited for is gone
+        run = runs.request(store, settings, profile, by_hand=True)
+        while wait and (run := follow(store, run, bars, place)).state in runs.OPEN:  # the daemon we waited for is gone
             with suppress(AlreadyRunning):
                 stack.enter_context(daemon_here(place, settings, store, bars))
     if not wait:
@@ -57,6 +58,7 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
 def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -> Iterator[Daemon]:
     """A daemon without endpoint inside the block, its folder read."""
     with held(place.lock):
+        log_to_file(place)
         daemon = Daemon(place, settings, store)
         read_folder(daemon, bars)
         daemon.start()
@@ -81,13 +83,17 @@ def read_folder(daemon: Daemon, bars: Progress) -> None:
 def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
     """Draw a run's stages until it has ended, or until no daemon is there to end it."""
     tasks: dict[tuple[str, int], TaskID] = {}
-    while (run := store.run(run.id)).state in OPEN:
+    held = bars.add_task("held", total=None, visible=False, note="")
+    while (run := store.run(run.id)).state in runs.OPEN:
         if run.progress:
             _draw(bars, tasks, run.progress)
+        reason = store.noted(LEARNING).get("profiles", {}).get(run.profile)
+        bars.update(held, visible=reason is not None, note=reason or "")
         time.sleep(POLL_SECONDS)
         if holder(place.lock) is None:
             return store.run(run.id)
-    for task in tasks.values():
+    bars.update(held, visible=False)
+    for task in tasks.values() if run.state == "done" else ():
         bars.update(task, completed=bars.tasks[task].total)
     return run
 
@@ -116,7 +122,8 @@ def _note(figures: object) -> str:
 def report(place: Home, run: Run, *, as_json: bool) -> None:
     """The verdict with its reasons and figures."""
     if run.state != "done" or run.adapter_id is None:
-        err.print(f"error: the update {run.state}: {run.error or 'no reason given'}", markup=False)
+        reason = "it was given up" if run.state == "stopped" else run.error or "no reason given"
+        err.print(f"error: the update {run.state}: {reason}", markup=False)
         raise typer.Exit(1)
     store = Store(place.store)
     adapter = store.adapter(run.adapter_id)

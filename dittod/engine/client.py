@@ -1,6 +1,7 @@
 """The parent's handle on the engine: started on demand, listened to, restarted after it died, ended when idle.
 
-Never imports torch. Knows the process and the pipe; knows nothing of profiles, runs or HTTP.
+Never imports torch. Knows the process and the pipe; knows nothing of profiles, runs or HTTP. What deaths have in common
+is weighed in `deaths`.
 """
 
 from __future__ import annotations
@@ -8,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import queue
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
+from dittod.engine.deaths import BASE, LEARNING, LOADING, Deaths, Scene
+from dittod.engine.process import EngineProcess
 from dittod.engine.protocol import (
+    AdapterRef,
     Cancel,
     Command,
     Detokenized,
@@ -28,11 +27,16 @@ from dittod.engine.protocol import (
     Embedded,
     Event,
     Failed,
+    Generate,
     Improve,
+    Improved,
+    Memory,
+    Progress,
     Ready,
     Request,
     Shutdown,
     Stopped,
+    StopUpdate,
     Tokenized,
     Update,
     Updated,
@@ -40,6 +44,7 @@ from dittod.engine.protocol import (
     encode_command,
 )
 from dittod.errors import EngineUnavailable, ModelError, place_of
+from dittod.logs import LogFile
 
 log = logging.getLogger("dittod")
 
@@ -47,17 +52,17 @@ ENDS = (Done, Embedded, Tokenized, Detokenized, Failed, Updated, Stopped)  # eve
 Work = Request | Update | Improve
 Listener = Callable[[Event | EngineUnavailable], None]
 
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers run 10 to 20 times slower beside other programs
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # shapes of products whose kernels are kept; 1024 by default, each some
-    "LRU_CACHE_CAPACITY": "64",  # 0.3 MB, and this for torch's own: gigabytes in time, since every text has its length
-    "TOKENIZERS_PARALLELISM": "false",
-    "TQDM_DISABLE": "1",  # a bar that cannot be written, on a full disk, would fail the loading that it shows
-}
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves the machine
 START_SECONDS = 300.0  # a large model from a slow disk; a start that takes longer is hung
 END_SECONDS = 15.0  # an engine that was told to end finishes its micro-step first
-LONGEST_BACKOFF_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Somebody who waits for the end of a piece of work."""
+
+    listener: Listener
+    is_client: bool  # and not an update or the trying of prompts
+    suspect: str  # whom to blame if the engine dies: an adapter's id or a kind of work
 
 
 class Engine:
@@ -81,19 +86,23 @@ class Engine:
             self._arguments += ["--memory-budget", str(memory_budget)]
         if cache is not None:
             self._arguments += ["--cache", str(cache)]
-        self._log_file = log_file
+        self._log = LogFile(log_file)
         self._changed = threading.Condition(threading.RLock())
-        self._process: subprocess.Popen[bytes] | None = None
-        self._listeners: dict[str, Listener] = {}
+        self._process: EngineProcess | None = None
+        self._waiting: dict[str, _Waiting] = {}  # by the id of their work
         self._refused: Failed | None = None  # what a start that cannot succeed said
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # for the running process; None: no more
         self._ending = False  # told to end, and not gone yet
-        self._spawned_at = 0.0  # monotonic seconds
-        self._deaths = 0  # since an engine last ended a piece of work
+        self._expected = 0  # clients whose requests are still to be submitted
+        self._closing = False  # nothing is learnt and nothing started any more
+        self._scene = Scene.before(log_file)
+        self._deaths = Deaths()
         self._not_before = 0.0  # monotonic seconds: backoff after deaths
         self.ready: Ready | None = None
+        self.memory: Memory | None = None  # the latest, of the running process
         self.last_death: str | None = None  # a sentence, for status
+        self.last_died_at: float | None = None  # POSIX seconds
         self.last_used = time.monotonic()
+        self.last_asked: float | None = None  # monotonic seconds: when a client last began or ended to wait
 
     @property
     def pid(self) -> int | None:
@@ -103,15 +112,46 @@ class Engine:
 
     @property
     def state(self) -> str:
-        """'stopped', 'starting', 'ready' or 'backing off'."""
+        """'stopped', 'starting', 'ready', 'backing off', or 'failed': it dies whenever it is started."""
         if self._process is None:
-            return "backing off" if time.monotonic() < self._not_before else "stopped"
+            if time.monotonic() >= self._not_before:
+                return "stopped"
+            return "failed" if self._deaths.cannot_load() else "backing off"
         return "ready" if self.ready is not None else "starting"
+
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while it keeps dying, without names: nothing is learnt then."""
+        with self._changed:
+            return self._deaths.trouble(time.monotonic())
+
+    @property
+    def set_aside(self) -> frozenset[str]:
+        """Ids of adapters that were answering whenever it died: base answers for them, as long as this parent lives."""
+        return self._deaths.set_aside
 
     @property
     def busy(self) -> bool:
         """Whether somebody waits for an answer or an update."""
-        return bool(self._listeners)
+        return bool(self._waiting)
+
+    @property
+    def asked(self) -> bool:
+        """Whether clients wait for answers."""
+        with self._changed:
+            return self._expected > 0 or any(each.is_client for each in self._waiting.values())
+
+    @contextlib.contextmanager
+    def expected(self) -> Iterator[None]:
+        """Inside the block, a client waits for the engine to be ready for its request."""
+        with self._changed:
+            self._expected += 1
+            self.last_asked = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected -= 1
 
     def start(self) -> Ready:
         """Wait until the engine has its model loaded, starting it if need be.
@@ -136,6 +176,8 @@ class Engine:
                 return False
             self.last_used = time.monotonic()
             if self._process is None:
+                if self._closing:
+                    raise EngineUnavailable("dittod is ending", "it answers again once it is started")
                 if time.monotonic() < self._not_before:
                     raise self.why_not()
                 self._spawn()
@@ -144,9 +186,10 @@ class Engine:
     def end_a_hung_start(self) -> None:
         """Kill a process that should have loaded its model by now."""
         with self._changed:
-            late = time.monotonic() - self._spawned_at >= START_SECONDS
-            if self._process is not None and self.ready is None and late:
-                self._process.kill()
+            process = self._process
+            if process is None or self.ready is not None or time.monotonic() - process.started_at < START_SECONDS:
+                return
+            process.kill(f"it did not load its model within {START_SECONDS:.0f} s")
 
     def why_not(self) -> ModelError | EngineUnavailable:
         """Why there is no engine: its model cannot be loaded, or it died and will be started again."""
@@ -157,10 +200,12 @@ class Engine:
     def submit(self, command: Work, listener: Listener) -> None:
         """Send work; the listener hears every event of it, or EngineUnavailable once, from another thread."""
         with self._changed:
-            if self.ready is None:
+            is_client = isinstance(command, Request)
+            if self.ready is None or (self._closing and not is_client):
                 raise self._unavailable()
-            self._listeners[command.id] = listener
-            self.last_used = time.monotonic()
+            waiting = _Waiting(listener, is_client, _suspect(command))
+            self._waiting[command.id] = waiting
+            self._use(waiting)
             self._send(command)
 
     def send(self, command: Command) -> None:
@@ -172,17 +217,29 @@ class Engine:
     def cancel(self, request_id: str) -> None:
         """Nobody waits for this request any more."""
         with self._changed:
-            if self._listeners.pop(request_id, None) is not None:
+            if (given_up := self._waiting.pop(request_id, None)) is not None:
+                self._use(given_up)
                 self.send(Cancel(request_id))
 
     def stop_if_idle(self, idle_seconds: float) -> bool:
-        """Give its memory back to the system, unless it is at work or was used within that time."""
+        """Give its memory back to the system, unless clients wait or it was used within that time.
+
+        With 0 that is at once: a running update writes its checkpoint, and its listener hears Stopped.
+        """
         with self._changed:
-            if self.ready is None or self.busy or time.monotonic() - self.last_used < idle_seconds:
+            unused = 0.0 if self.busy else time.monotonic() - self.last_used
+            if self.ready is None or self.asked or unused < idle_seconds:
                 return False
             process = self._tell_to_end()
         self._see_it_end(process, END_SECONDS)
         return True
+
+    def close(self) -> None:
+        """Begin to end for good: a running update writes its checkpoint, nothing new is learnt, and a process that ends
+        is not replaced. Answers go on until `stop`. Takes no time: a handler of signals may call it."""
+        with self._changed:
+            self._closing = True
+            self.send(StopUpdate())
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """End the process, whatever it does."""
@@ -190,7 +247,7 @@ class Engine:
             process = self._tell_to_end()
         self._see_it_end(process, patience_seconds)
 
-    def _tell_to_end(self) -> subprocess.Popen[bytes] | None:
+    def _tell_to_end(self) -> EngineProcess | None:
         """From now on nothing can be submitted to it. One that is still loading cannot hear, and is killed."""
         process = self._process
         if process is not None:
@@ -202,94 +259,112 @@ class Engine:
                 self.ready = None
         return process
 
-    def _see_it_end(self, process: subprocess.Popen[bytes] | None, patience_seconds: float) -> None:
+    def _see_it_end(self, process: EngineProcess | None, patience_seconds: float) -> None:
         if process is None:
             return
-        try:
-            process.wait(patience_seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(patience_seconds)
         with self._changed:
             self._changed.wait_for(lambda: self._process is not process, patience_seconds)
 
     def _spawn(self) -> None:
-        self.ready, self._refused, self._ending = None, None, False
-        log_fd = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        environment = {**ENVIRONMENT, **os.environ, **OFFLINE}
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "dittod.engine", *self._arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log_fd,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the engine in order
-            )
-        finally:
-            os.close(log_fd)
-        self._outbox, self._spawned_at = queue.SimpleQueue(), time.monotonic()
+        self.ready, self.memory, self._ending = None, None, False
+        self._refused = None
+        self._log.rotate_if_full()
+        self._scene = Scene.before(self._log.path)
+        self._process = EngineProcess(self._arguments, self._log)
         threading.Thread(target=self._listen, args=(self._process,), name="engine", daemon=True).start()
-        threading.Thread(
-            target=_write, args=(self._process, self._outbox), name="engine's commands", daemon=True
-        ).start()
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+    def _listen(self, process: EngineProcess) -> None:
         """In a thread of its own, for as long as the process lives."""
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
+            for line in process.lines():
                 self._hear(decode_event(line))
         except Exception as error:  # half a line of a killed engine, say
             log.error("the engine cannot be understood: %s", place_of(error))
-            process.kill()
+            process.kill("it could not be understood")
         finally:
             self._bury(process, process.wait())
 
     def _hear(self, event: Event) -> None:
-        with self._changed:
-            if isinstance(event, Ready):
-                self.ready = event
-                self.last_used = time.monotonic()
-                self._changed.notify_all()
-                return
-            if isinstance(event, Failed) and not event.id:
+        self._log.rotate_if_full()
+        match event:
+            case Ready():
+                with self._changed:
+                    self.ready = event
+                    self.last_used = time.monotonic()
+                    self._deaths.acquit(LOADING)
+                    log.info("engine ready")
+                    self._changed.notify_all()
+            case Memory():
+                self.memory = event
+            case Failed(id=""):
                 self._refused = event
-                return
-            ended = isinstance(event, ENDS)
-            listener = self._listeners.pop(event.id, None) if ended else self._listeners.get(event.id)
-            self.last_used = time.monotonic()
-            if ended:
-                self._deaths = 0
-        if listener is not None:
-            _tell(listener, event)
+            case _:
+                self._hand_on(event.id, event)
 
-    def _bury(self, process: subprocess.Popen[bytes], code: int) -> None:
+    def _hand_on(self, work_id: str, event: Event) -> None:
+        """To whoever waits for it."""
+        with self._changed:
+            ended = isinstance(event, ENDS)
+            waiting = self._waiting.pop(work_id, None) if ended else self._waiting.get(work_id)
+            if waiting is None:
+                return
+            self._use(waiting)
+            if ended or _is_progress(event):
+                self._deaths.acquit(waiting.suspect)
+        _tell(waiting.listener, event)
+
+    def _use(self, waiting: _Waiting) -> None:
+        self.last_used = time.monotonic()
+        if waiting.is_client:
+            self.last_asked = self.last_used
+
+    def _bury(self, process: EngineProcess, code: int) -> None:
         """The process has ended: everybody who waits is told, and a next start may have to wait."""
         with self._changed:
-            orphans, self._listeners = self._listeners, {}
-            self.ready, self._process = None, None
+            orphans, self._waiting = self._waiting, {}
+            was_loading = self.ready is None
+            self.ready, self.memory, self._process = None, None, None
             told, self._ending = self._ending, False
-            self._outbox.put(None)
-            _close(process.stdout)
+            process.close()
             if code != 0 and not told:
-                self._deaths += 1
-                backoff = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
-                self._not_before = time.monotonic() + backoff
-                self.last_death = _cause(code)
-                log.warning("engine died: %s", self.last_death)
+                suspects = [LOADING] if was_loading else [each.suspect for each in orphans.values()]
+                self._record_death(self._cause(process, code), suspects)
             self._changed.notify_all()
             unavailable = self._unavailable()
-        for listener in orphans.values():
-            _tell(listener, unavailable)
+        for each in orphans.values():
+            _tell(each.listener, unavailable)
+
+    def _record_death(self, cause: str, suspects: Collection[str]) -> None:
+        already, now = self.set_aside, time.monotonic()
+        self.last_death, self.last_died_at = cause, time.time()
+        self._deaths.add("its model cannot be loaded" if self._refused else cause, suspects, now)
+        self._not_before = now + self._deaths.backoff_seconds()
+        log.warning("engine died: %s", cause)
+        for adapter_id in self.set_aside - already:
+            log.warning("adapter %s is set aside: the engine died whenever it answered", adapter_id)
+
+    def _cause(self, process: EngineProcess, code: int) -> str:
+        if self._refused is not None:
+            return f"its model cannot be loaded: {self._refused.title}"
+        return f"killed: {process.killed_for}" if process.killed_for else self._scene.cause(code)
 
     def _send(self, command: Command) -> None:
-        self._outbox.put(encode_command(command))
+        assert self._process is not None, "nothing is said to an engine that is not there"
+        self._process.say(encode_command(command))
+
+    @property
+    def seconds_to_next_start(self) -> float:
+        """Until it may be started again after a death."""
+        return max(1.0, self._not_before - time.monotonic())
 
     def _unavailable(self) -> EngineUnavailable:
-        wait = max(1.0, self._not_before - time.monotonic())
         cause = f" ({self.last_death})" if self.last_death else ""
-        return EngineUnavailable(f"the engine is not running{cause}", "it is started again", retry_after_seconds=wait)
+        return EngineUnavailable(
+            f"the engine is not running{cause}",
+            "it is started again",
+            retry_after_seconds=self.seconds_to_next_start,
+        )
 
 
 def _tell(listener: Listener, event: Event | EngineUnavailable) -> None:
@@ -300,26 +375,17 @@ def _tell(listener: Listener, event: Event | EngineUnavailable) -> None:
         log.error("a listener failed: %s", place_of(error))
 
 
-def _cause(code: int) -> str:
-    """What an exit code says, in words."""
-    if code == -9:
-        return "killed: by the system when memory ran out, or by hand"
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}, see logs/engine.log"
+def _suspect(work: Work) -> str:
+    """Whom to blame if the engine dies of it."""
+    match work:
+        case Update() | Improve():
+            return LEARNING
+        case Generate(adapter=AdapterRef(id=adapter_id)):
+            return adapter_id
+        case _:
+            return BASE
 
 
-def _write(process: subprocess.Popen[bytes], outbox: queue.SimpleQueue[bytes | None]) -> None:
-    """In a thread of its own: an engine that does not read for a while must hold up nobody else."""
-    assert process.stdin is not None
-    with contextlib.suppress(OSError):  # it is dying: `_bury` tells everybody
-        for line in iter(outbox.get, None):
-            process.stdin.write(line)
-            process.stdin.flush()
-    _close(process.stdin)
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe is not None:
-        with contextlib.suppress(OSError):  # what was still buffered for it has no reader any more
-            pipe.close()
+def _is_progress(event: Event) -> bool:
+    """Whether a part of a piece of learning is done for good."""
+    return isinstance(event, Improved) or (isinstance(event, Progress) and event.completed_step > 0)

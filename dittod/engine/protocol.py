@@ -117,6 +117,7 @@ class Update:
     held_out: tuple[Demonstration, ...]
     served: AdapterRef | None
     overrides: Mapping[str, float] = field(default_factory=dict[str, float])  # of the preset's numbers, by name
+    key: str = field(default="", repr=False)  # what the checkpoints are sealed with, hexadecimal; '': they are not
     op: Literal["update"] = "update"
 
 
@@ -166,6 +167,24 @@ class Ready:
     reasons: bool = False  # whether its template has a place for reasoning
     fills_in: bool = False  # whether it was trained to write between a prefix and a suffix
     event: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the engine holds now; said after `Ready` whenever it has changed by much, once a second at most."""
+
+    bytes: int  # of the process, resident
+    gpu_bytes: int = 0  # on the graphics card
+    event: Literal["memory"] = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What befell an update and the user should know: a sentence without any text of theirs."""
+
+    id: str
+    sentence: str
+    event: Literal["noted"] = "noted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +306,13 @@ class Detokenized:
     event: Literal["detokenized"] = "detokenized"
 
 
+DISK_FULL = "disk_full"  # code of a Failed after which an update goes on from its checkpoint, when there is room
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request or the update could not be done. `status` 400: it was asked wrongly; 500: it went wrong here."""
+    """The request or the update could not be done. `status` 400: it was asked wrongly; 500: it went wrong here;
+    503: not now, for want of memory."""
 
     id: str
     title: str
@@ -333,7 +356,20 @@ class Stopped:
 
 
 AnswerEvent = Accepted | Echo | Delta | CallDelta | Finished | Done
-Event = Ready | AnswerEvent | Embedded | Tokenized | Detokenized | Failed | Progress | Updated | Stopped | Improved
+Event = (
+    Ready
+    | Memory
+    | AnswerEvent
+    | Embedded
+    | Tokenized
+    | Detokenized
+    | Failed
+    | Noted
+    | Progress
+    | Updated
+    | Stopped
+    | Improved
+)
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="op")])
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

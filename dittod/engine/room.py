@@ -22,10 +22,11 @@ from transformers import AutoConfig
 from dittod.engine.improve import CANDIDATES, GROUP, most_tokens
 from dittod.engine.protocol import Improve, Update
 from dittod.errors import DittodError, ModelError, SettingsError
-from dittod.learner.memory import Device
+from dittod.learner.memory import ANSWERING_BYTES, FRAGMENTS, LIBRARIES_BYTES, SCRATCH_BYTES, Device, serving_tokens
 from dittod.learner.plan import BEFORE_TEXTS, Need, Planned, make_plan
 from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import Workbench
+from dittod.model.allowance import lone_bytes, token_bytes
 from dittod.model.chat import encode_chat, encode_completion
 from dittod.model.decode import Decoder
 from dittod.model.load import BaseModel, compute_dtype
@@ -36,6 +37,7 @@ from dittod.types import Message, Plan, Quantisation
 log = logging.getLogger("dittod.engine")
 
 CONVERSATIONS_SHARE = 1 / 16  # of the budget: keys and values of conversations that may go on, while nothing is learnt
+LEAST_TOKENS = 2048  # of a text that can be answered though the weights leave no room for it: the user chose them
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups v2: bytes, or 'max'
 
 
@@ -52,6 +54,17 @@ class Room:
         """Of this machine, for a model that is not loaded yet."""
         device = this_device()
         return cls(base_model, device, device.budget(budget_bytes))
+
+    def answers_bytes(self, base: BaseModel, plan: Plan | None) -> int:
+        """For keys and values of answers and earlier conversations together: what the weights leave, and while there is
+        a plan what that leaves, its own share for them included."""
+        holes = 1 + FRAGMENTS[self.device.kind]
+        if plan is None:
+            held = LIBRARIES_BYTES[self.device.kind] + int(base.model.get_memory_footprint())
+            left = self.budget_bytes - held - SCRATCH_BYTES[self.device.kind] - ANSWERING_BYTES
+            return max(int(left / holes), lone_bytes(base, min(LEAST_TOKENS, base.context_tokens)))
+        over = int(max(0, self.budget_bytes - plan.peak_bytes) / holes)
+        return over + serving_tokens(base.context_tokens) * token_bytes(base)
 
     def conversations_bytes(self, plan: Plan | None) -> int:
         """For keys and values of earlier conversations: beside work that goes on, no more than its plan leaves."""

@@ -42,7 +42,11 @@ def keep(adapters: LoraAdapters, name: str, directory: Path, run_id: str) -> Ada
     unfinished = directory / f".{run_id}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
-    adapters.save(name, unfinished)
+    try:
+        adapters.save(name, unfinished)
+    except Exception:  # what it took of a full disk, others need
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     files = sorted(unfinished.iterdir())
     digest = hashlib.sha256()
     for path in files:

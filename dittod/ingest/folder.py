@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dittod.errors import FileSetAside, SettingsError
+from dittod.errors import DittodError, FileSetAside, SettingsError, disk_is_full
 from dittod.ingest.demonstrations import FEWEST_WORDS, Owner
 from dittod.ingest.growth import content_sha256, start_of_rest
 from dittod.ingest.identity import is_identity, is_sent_folder, likely_identities
@@ -30,7 +30,7 @@ from dittod.ingest.signatures import recurring, without_signature
 from dittod.ingest.tally import Survey, Tally
 from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
 from dittod.ingest.words import words_of
-from dittod.paths import MARKER
+from dittod.paths import MARKER, not_written
 from dittod.rows import FileRow, FileState
 from dittod.store import Store
 from dittod.types import Demonstration
@@ -84,10 +84,13 @@ class Folder:
                     "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
                 )
             except OSError as error:
+                if disk_is_full(error):
+                    raise not_written(f"the watched folder {self.root}", error) from error
                 raise SettingsError(
                     f"the watched folder {self.root} cannot be made: {error.strerror}", "set watched_folder to another"
                 ) from error
-        self._store.note("watched", {"root": str(self.root)})
+        if self._store.noted("watched").get("root") != str(self.root):
+            self._store.note("watched", {"root": str(self.root)})
 
     def close(self) -> None:
         """End the reading process, in the middle of a file if need be: that file is read again another time."""
@@ -133,6 +136,9 @@ class Folder:
             read = self._read_all(ready, on_read) if ready or not self._in_step else 0
         except ReaderClosed:
             return 0
+        except DittodError:  # the disk is full, say: what was not recorded is still news, and no event tells again
+            self._see(ready, now)
+            raise
         self._forget_missing(now)
         return read
 

@@ -7,16 +7,19 @@
 A checkpoint is written beside, synced and renamed; only then are its predecessors removed: by one of a round all, by
 one of a step those of steps. The number counts up. `seal.json` holds the SHA-256 of every other file, the format and
 the fingerprint of the update: a checkpoint that is torn, damaged, another version's or another update's is passed
-over. Randomness needs no place in here (see chance.py). Nothing is unpickled beyond plain tensors.
+over. Randomness needs no place in here (see chance.py). Nothing is unpickled beyond plain tensors. With a key, all but
+`seal.json` lies encrypted: its digests are of what lies there.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +28,8 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from dittod.errors import DittodError
+from dittod.sealing import Cipher
 from dittod.types import Sample
 
 _NAME = "checkpoint-"
@@ -59,8 +64,9 @@ class Checkpoint:
     optimiser: dict[str, Any]  # torch's state_dict
 
 
-def save(directory: Path, fingerprint: str, checkpoint: Checkpoint, kind: Kind) -> None:
-    """Write it, then remove older ones. A kill at any moment leaves the newest complete one in place.
+def save(directory: Path, fingerprint: str, checkpoint: Checkpoint, kind: Kind, key: str = "") -> None:
+    """Write it, sealed if there is a key (hexadecimal), then remove older ones. A kill at any moment leaves the newest
+    complete one in place.
 
     One of a step leaves the latest of a round where it is: what a divergence goes back to must not depend on pauses.
     Raises OSError where the disk takes nothing; then all is as before.
@@ -72,8 +78,14 @@ def save(directory: Path, fingerprint: str, checkpoint: Checkpoint, kind: Kind) 
     unfinished = directory / f".{name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
-    for each, content in _contents(fingerprint, checkpoint).items():
-        write_private(unfinished / each, content)
+    contents = _closed(name, _contents(checkpoint), key)
+    try:
+        for each, content in contents.items():
+            write_private(unfinished / each, content)
+        write_private(unfinished / _SEAL, _seal(fingerprint, contents, sealed=bool(key)))
+    except OSError:  # what it took of a full disk, others need
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     sync_folder(unfinished)
     unfinished.rename(directory / name)
     sync_folder(directory)
@@ -83,10 +95,10 @@ def save(directory: Path, fingerprint: str, checkpoint: Checkpoint, kind: Kind) 
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load(directory: Path, fingerprint: str, kind: Kind | Literal["*"] = "*") -> Checkpoint | None:
-    """The newest one (of a kind) that is whole and belongs to this update, if any."""
+def load(directory: Path, fingerprint: str, kind: Kind | Literal["*"] = "*", key: str = "") -> Checkpoint | None:
+    """The newest one (of a kind) that is whole, opens with this key and belongs to this update, if any."""
     for folder in sorted(directory.glob(f"{_NAME}*-{kind}"), reverse=True):
-        contents = _sealed(folder, fingerprint)
+        contents = _opened(folder, _whole(folder, fingerprint, sealed=bool(key)), key)
         if contents is not None:
             return Checkpoint(
                 _state(json.loads(contents["state.json"])),
@@ -97,19 +109,28 @@ def load(directory: Path, fingerprint: str, kind: Kind | Literal["*"] = "*") -> 
     return None
 
 
-def _contents(fingerprint: str, checkpoint: Checkpoint) -> dict[str, bytes]:
-    """Every file of it, the seal last."""
+def _contents(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """Every file of it but the seal."""
     optimiser = io.BytesIO()
     torch.save(checkpoint.optimiser, optimiser)
-    contents = {
+    return {
         "policy.safetensors": save_tensors(checkpoint.policy),
         "reference.safetensors": save_tensors(checkpoint.reference),
         "optimiser.pt": optimiser.getvalue(),
         "state.json": json.dumps(asdict(checkpoint.state)).encode(),
     }
+
+
+def _closed(name: str, contents: dict[str, bytes], key: str) -> dict[str, bytes]:
+    if not key:
+        return contents
+    cipher = Cipher(bytes.fromhex(key))
+    return {each: cipher.close(content, f"{name}/{each}") for each, content in contents.items()}
+
+
+def _seal(fingerprint: str, contents: Mapping[str, bytes], *, sealed: bool) -> bytes:
     digests = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
-    seal = {"format": _FORMAT, "fingerprint": fingerprint, "sha256": digests}
-    return {**contents, _SEAL: json.dumps(seal).encode()}
+    return json.dumps({"format": _FORMAT, "fingerprint": fingerprint, "sealed": sealed, "sha256": digests}).encode()
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -128,19 +149,33 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a network drive that cannot
+            raise
     finally:
         os.close(descriptor)
 
 
-def _sealed(folder: Path, fingerprint: str) -> dict[str, bytes] | None:
+def _whole(folder: Path, fingerprint: str, *, sealed: bool) -> dict[str, bytes] | None:
+    """Its files as they lie there, if they are those that were written."""
     try:
         seal = json.loads((folder / _SEAL).read_bytes())
         contents = {each: (folder / each).read_bytes() for each in seal["sha256"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all(hashlib.sha256(contents[each]).hexdigest() == digest for each, digest in seal["sha256"].items())
-    ours = (seal.get("format"), seal.get("fingerprint")) == (_FORMAT, fingerprint)
-    return contents if whole and ours else None
+    made = (seal.get("format"), seal.get("fingerprint"), seal.get("sealed", False))
+    return contents if whole and made == (_FORMAT, fingerprint, sealed) else None
+
+
+def _opened(folder: Path, contents: dict[str, bytes] | None, key: str) -> dict[str, bytes] | None:
+    if contents is None or not key:
+        return contents
+    try:
+        cipher = Cipher(bytes.fromhex(key))
+        return {each: cipher.open(content, f"{folder.name}/{each}") for each, content in contents.items()}
+    except DittodError:  # sealed with another store's key
+        return None
 
 
 def _state(raw: dict[str, Any]) -> TrainingState:

@@ -6,10 +6,15 @@
     saving      libraries, weights, adapters, and copies of the policy, the reference and the optimiser's moments
     sampling    libraries, weights, adapters, keys and values of the rows, and what choosing a token takes
 
-The peak is the greatest of them, not their sum. Knows dimensions, bytes and the shape of the learner's work. Knows
-nothing of budgets, and counts neither answers to requests that come while learning, nor the few of the gate, which may
-be longer than samples, nor pages of the weights' file that the system takes back at will (the first start in four bits
-reads all of it). Its constants were measured on one thread.
+The peak is the greatest of them, not their sum. Beside each stands what is left to serving: keys and values of the
+answers that are given meanwhile. Their share is that of one conversation of a thousand tokens, or of a few short ones:
+what most mails and questions take. A longer one takes what the budget leaves over the plan, or learning gives way to
+it; a larger share would take more from learning, on a small machine, than it gives to those who hardly ever need it.
+
+Knows dimensions, bytes and the shape of the learner's work. Knows nothing of budgets, and counts neither the few
+answers of the gate, which may be longer than samples, nor adapters that are served beside the first, nor pages of the
+weights' file that the system takes back at will (the first start in four bits reads all of it). Its constants were
+measured on one thread.
 
 Letters: d width, f of the MLP, q and kv of queries and keys, r rank, e bytes of a computed value.
 """
@@ -37,6 +42,8 @@ NF4_BYTES = 0.516  # a weight: 4 bits, a scale of 8 bits for 64, one of 32 for 2
 FP32 = 4
 TILE_BYTES = {"cpu": 14 * MB, "cuda": 450 * MB}  # of the head: logits, weights and products of one tile
 PROMPT_SHARE = 0.4  # keys and values of prompts that attention copies to their completions, per token of the row
+SERVING_TOKENS = 2560  # whose keys and values answers may hold while an update runs: a text of 1000 takes that, alone
+ANSWERING_BYTES = 80 * MB  # besides: a piece of a prompt in all that a layer makes of it, logits, kernels of its shapes
 CACHE_GROWTH = 1.25  # room in the buffers of keys and values over what is in them: they grow by half at a time
 
 
@@ -69,6 +76,7 @@ class Terms:
     head: int = 0  # hidden states at its door, their gradient, a tile of logits
     cache: int = 0  # keys and values
     logits: int = 0  # of the rows that are sampled
+    serving: int = 0  # keys and values of answers that are given meanwhile, and the work on them
     slack: int = 0  # what multiplications need besides, and what the allocator cannot use
 
     @property
@@ -88,6 +96,7 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
     row = row_tokens(plan) * kept_per_token(shape, device, plan.rank) * shape.layers
     holes = int(FRAGMENTS_ANEW[device.kind] * row) if plan.checkpointing else 0
 
+    serving = serving_bytes(shape, device)
     four_bits = FOUR_BIT_BYTES[device.kind] if plan.quantisation == "nf4" else 0
 
     def slack(*passing: int) -> int:
@@ -95,9 +104,11 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
 
     return {
         "loading": Terms(libraries, weights, layer=_largest_weight(shape, device)),
-        "forward": Terms(libraries, weights, held, kept, head=head, slack=slack(kept, head)),
-        "backward": Terms(libraries, weights, held, kept, layer, slack=slack(kept, layer) + holes),
-        "saving": Terms(libraries, weights, held, copy_bytes(shape, device, plan, preset), slack=slack()),
+        "forward": Terms(libraries, weights, held, kept, head=head, slack=slack(kept, head), serving=serving),
+        "backward": Terms(libraries, weights, held, kept, layer, slack=slack(kept, layer) + holes, serving=serving),
+        "saving": Terms(
+            libraries, weights, held, copy_bytes(shape, device, plan, preset), slack=slack(), serving=serving
+        ),
         "sampling": Terms(
             libraries,
             weights,
@@ -106,6 +117,7 @@ def phases(shape: ModelShape, device: Device, plan: Plan, preset: Preset) -> Map
             cache=cache,
             logits=logits,
             slack=slack(attention, cache, logits) + four_bits,
+            serving=serving,
         ),
     }
 
@@ -185,6 +197,17 @@ def sampling_bytes(shape: ModelShape, device: Device, plan: Plan) -> tuple[int, 
     e, in_cache = device.compute_bytes, plan.sampling_rows * plan.sequence_tokens
     cache = int(2 * shape.layers * shape.key_value * e * in_cache * CACHE_GROWTH)
     return cache, 2 * shape.query * e * in_cache, plan.sampling_rows * shape.vocabulary * 4 * FP32
+
+
+def serving_tokens(context_tokens: int) -> int:
+    """Whose keys and values a plan leaves room for."""
+    return min(SERVING_TOKENS, 3 * context_tokens)
+
+
+def serving_bytes(shape: ModelShape, device: Device) -> int:
+    """What a plan leaves to serving."""
+    keys_and_values = 2 * shape.layers * shape.key_value * device.compute_bytes * serving_tokens(shape.context_tokens)
+    return int(keys_and_values * (1 + FRAGMENTS[device.kind])) + ANSWERING_BYTES
 
 
 def _largest_weight(shape: ModelShape, device: Device) -> int:

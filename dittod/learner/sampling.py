@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dittod.engine.protocol import Sampling
+from dittod.learner.shortage import retried
 from dittod.types import Sample
 
 if TYPE_CHECKING:
@@ -28,8 +29,23 @@ def draw_rows(
 ) -> Generator[int, None, Drawn]:
     """n completions of every prompt, all in one batch. Yields after each decoding step how many have ended.
 
-    A row that is left behind when the generator is closed is cancelled.
+    A row that is left behind when the generator is closed is cancelled. Where memory runs out, all are drawn anew,
+    fewer at a time: with their seeds, they say the same again.
     """
+
+    def anew() -> Generator[int, None, Drawn]:
+        return _drawn(workbench, adapter, prompts, samplings, n)
+
+    return (yield from retried(anew, workbench.decode_fewer_rows))
+
+
+def _drawn(
+    workbench: Workbench,
+    adapter: str | None,
+    prompts: Mapping[str, tuple[int, ...]],
+    samplings: Mapping[str, Sampling],
+    n: int,
+) -> Generator[int, None, Drawn]:
     drawn: Drawn = {}
     try:
         for key, prompt_ids in prompts.items():
@@ -41,9 +57,10 @@ def draw_rows(
             done = sum(row.finish_reason is not None for row in rows)
             yield done
         return drawn
-    finally:
+    except GeneratorExit:  # another error may leave a decoder that cannot be asked for anything
         for row in (row for each in drawn.values() for row in each if row.finish_reason is None):
             workbench.decoder.cancel(row)
+        raise
 
 
 def sample_figures(samples: Sequence[Sample]) -> dict[str, float]:

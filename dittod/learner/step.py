@@ -7,6 +7,7 @@ loss depends on a sequence only through its summed log-probability s:
     3. piece by piece: backward of Σ w · s(θ), since ∂L/∂θ = Σ ∂L/∂s · ∂s/∂θ
 
 Gradients add up in the adapter's parameters across micro-batches, and stay there while other adapters serve requests.
+Where memory runs out, the step's gradient is begun anew with smaller micro-batches: half of a backward pass is none.
 """
 
 from __future__ import annotations
@@ -17,16 +18,28 @@ import torch
 
 from dittod.learner.batch import Batch, TokenSequence, forests, micro_batches, row_of
 from dittod.learner.loss import LossWeights, PairIndex, ditto_loss
+from dittod.learner.shortage import retried
 from dittod.learner.workbench import Workbench
 
 
 def backward_preferences(
     workbench: Workbench, adapter: str, batch: Batch, weights: LossWeights
 ) -> Generator[None, None, torch.Tensor]:
-    """Add the gradient of the whole step's loss to the adapter's. Yields after each micro-batch.
+    """Leave the gradient of the whole step's loss in the adapter. Yields after each micro-batch.
 
     Returns the policy's log-probabilities (S,), detached, in the order of the batch.
     """
+
+    def anew() -> Generator[None, None, torch.Tensor]:
+        _forget_gradient(workbench, adapter)
+        return _preferences(workbench, adapter, batch, weights)
+
+    return (yield from retried(anew, workbench.use_smaller_micro_batches))
+
+
+def _preferences(
+    workbench: Workbench, adapter: str, batch: Batch, weights: LossWeights
+) -> Generator[None, None, torch.Tensor]:
     logps = torch.zeros(len(batch.sequences), dtype=torch.float64)
     for pieces in forests(batch, workbench.micro_batch_tokens, packed=workbench.packed):
         if len(pieces) == 1:
@@ -79,7 +92,16 @@ def _two_passes(
 def backward_likelihood(
     workbench: Workbench, adapter: str, sequences: Sequence[TokenSequence]
 ) -> Generator[None, None, float]:
-    """Add the gradient of the mean NLL per completion token. Yields after each micro-batch; returns that mean."""
+    """Leave the gradient of the mean NLL per completion token. Yields after each micro-batch; returns that mean."""
+
+    def anew() -> Generator[None, None, float]:
+        _forget_gradient(workbench, adapter)
+        return _likelihood(workbench, adapter, sequences)
+
+    return (yield from retried(anew, workbench.use_smaller_micro_batches))
+
+
+def _likelihood(workbench: Workbench, adapter: str, sequences: Sequence[TokenSequence]) -> Generator[None, None, float]:
     tokens = sum(len(each.completion_ids) for each in sequences)
     total = 0.0
     for part in micro_batches(sequences, workbench.micro_batch_tokens, packed=workbench.packed):
@@ -90,6 +112,11 @@ def backward_likelihood(
         total += float(loss.detach())
         yield
     return total
+
+
+def _forget_gradient(workbench: Workbench, adapter: str) -> None:
+    for value in workbench.adapters.parameters(adapter):
+        value.grad = None
 
 
 def pair_index(batch: Batch, device: torch.device) -> PairIndex:

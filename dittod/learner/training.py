@@ -33,7 +33,7 @@ class Training:
         self._adapters = task.workbench.adapters
         shape = LoraShape(task.preset.rank, task.preset.alpha, task.preset.targets)
         self._adapters.create(POLICY, shape, seed=derived_seed(task.update.seed, "adapter"))
-        found = checkpoint.load(task.directory, task.fingerprint)
+        found = checkpoint.load(task.directory, task.fingerprint, key=task.update.key)
         self.state = found.state if found else TrainingState()
         self.optimiser = self._new_optimiser()
         if found:
@@ -105,7 +105,8 @@ class Training:
         """
         self.optimiser.zero_grad(set_to_none=True)
         state, failed_at = self.state, self.state.step + 1
-        last = checkpoint.load(self.task.directory, self.task.fingerprint, kind="round")
+        task = self.task
+        last = checkpoint.load(task.directory, task.fingerprint, "round", task.update.key)
         if last is None or last.state.stage == "supervised":  # somebody has emptied the folder
             self._adapters.copy(REFERENCE, POLICY)
             state.step, state.figures = 0, {}
@@ -118,7 +119,7 @@ class Training:
         self.state.optimiser = type(self.optimiser).__name__
         reference = self._adapters.state(REFERENCE) if self.state.stage == "preference" else {}
         whole = Checkpoint(self.state, self._adapters.state(POLICY), reference, self.optimiser.state_dict())
-        checkpoint.save(self.task.directory, self.task.fingerprint, whole, kind)
+        checkpoint.save(self.task.directory, self.task.fingerprint, whole, kind, self.task.update.key)
         self._saved, self._saved_seconds = self._place(), self.state.seconds
 
     def _restore(self, found: Checkpoint) -> None:

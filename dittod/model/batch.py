@@ -65,6 +65,21 @@ class Batch:
         self._slots = 0
         self._columns = 0
 
+    @property
+    def held_tokens(self) -> int:
+        """For how many tokens there is memory in the buffers, in use or not."""
+        return self._slots * self._columns
+
+    @property
+    def least_tokens(self) -> int:
+        """The same with no more room than the rows need."""
+        return len(self.rows) * (self.end - self.start + _SPARE_COLUMNS)
+
+    def tokens_with(self, rows: int, tokens: int) -> int:
+        """The same once so many rows more run, from a prompt of so many tokens. For none: before the next token."""
+        slots, columns = self._grown(len(self.rows) + rows, max(tokens + self._margin, self.end - self.start))
+        return slots * columns
+
     def takes(self, rows: int, layers: Layers, tokens: int) -> bool:
         """Whether so many rows with a prompt of so many tokens can join without much room being held for nothing."""
         held = (len(self.rows) + rows) * max([tokens, *self.cached])
@@ -122,24 +137,36 @@ class Batch:
             return None, cached
         return torch.arange(width + 1) >= width - cached, cached
 
+    def compact(self) -> None:
+        """Hold no more than the rows take, and some columns for their next tokens."""
+        self._move(len(self.rows), self.end - self.start, spare=_SPARE_COLUMNS)
+
     def _shrink(self) -> None:
         """Give room back that those who left have needed."""
         width = self.end - self.start
         held_bytes = sum(state.nbytes for buffer in self._buffers for state in buffer.stored or ())
         too_much = self._slots * self._columns > 2 * _MOST_WASTE * len(self.rows) * width
         if too_much and held_bytes > _SMALL_BYTES:
-            self._move(len(self.rows), width)
+            self._move(len(self.rows), width, spare=_spare(width))
 
     def _make_room(self, *, slots: int, width: int) -> None:
         """Copy the buffers into larger ones, or to another place in them, unless `width` columns up to `end`, one
         more behind it, and `slots` rows fit as it is."""
-        if slots <= self._slots and width <= self.end < self._columns:
-            return
-        doubled = min(self._max_rows, max(slots, 2 * self._slots))
-        self._move(doubled if slots > self._slots else self._slots, width)
+        if not self._has_room(slots, width):
+            self._move(self._grown(slots, width)[0], width, spare=_spare(width))
 
-    def _move(self, slots: int, width: int) -> None:
-        self._slots, self._columns = slots, width + max(_SPARE_COLUMNS, width // 2)
+    def _has_room(self, slots: int, width: int) -> bool:
+        return slots <= self._slots and width <= self.end < self._columns
+
+    def _grown(self, slots: int, width: int) -> tuple[int, int]:
+        """Slots and columns of the buffers once there is room for these."""
+        if self._has_room(slots, width):
+            return self._slots, self._columns
+        doubled = min(self._max_rows, max(slots, 2 * self._slots))
+        return (doubled if slots > self._slots else self._slots), width + _spare(width)
+
+    def _move(self, slots: int, width: int, *, spare: int) -> None:
+        self._slots, self._columns = slots, width + spare
         for buffer in self._buffers:
             buffer.move_all(self._slots, self._columns, width)
         self.start, self.end = width - (self.end - self.start), width
@@ -210,6 +237,10 @@ class _Buffer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: the prompt has shown the shapes."""
+
+
+def _spare(width: int) -> int:
+    return max(_SPARE_COLUMNS, width // 2)
 
 
 def _column_bytes(layers: Layers, tokens: int) -> int:

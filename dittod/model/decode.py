@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache
 
 from dittod.engine.protocol import Sampling
 from dittod.errors import ModelError, RequestError
+from dittod.model.allowance import UNBOUNDED, lone_bytes, longest, token_bytes
 from dittod.model.batch import Batch, Layers, cache_of, layers_of
 from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters
@@ -61,6 +62,7 @@ class Row:
     sampling: Sampling
     limit: int  # the most tokens it can get: max_tokens, or what is left of the context
     generator: torch.Generator  # its own
+    number: int = 0  # counts up in the order in which rows came
     constraint: Constraint | None = None
     cached_prompt_tokens: int = 0  # of the prompt: known from an earlier conversation
     prompt_logps: list[float] = field(default_factory=list[float])  # of its second token and on, if asked for
@@ -91,6 +93,11 @@ class Decoder:
     seed gets the same text again, whatever else is being decoded. In 16 bits, the shape of a product decides how it is
     rounded, and rounding which token is drawn; so such rows are computed by themselves, and their prompts from the
     beginning.
+
+    `most_bytes` bounds all keys and values, and with them the longest text; `room_bytes` is what they may take now. A
+    prompt is begun when there is room; where running rows grow out of it, earlier conversations are dropped first, then
+    the row that came last goes back into the line, to be read again with what it has said (the one case in which a
+    seed in 16 bits may give another text). One row alone goes on whatever it takes: `exceeds` says so.
     """
 
     def __init__(
@@ -101,7 +108,12 @@ class Decoder:
         max_rows: int,
         prefix_bytes: int = 0,
         reproducible: bool = False,
+        most_bytes: int = UNBOUNDED,
     ) -> None:
+        self.room_bytes = most_bytes
+        self.longest = longest(base, most_bytes)  # tokens of a text that fits
+        self._token_bytes = token_bytes(base)
+        self._submitted = 0
         self._base = base
         self._adapters = adapters
         self._max_rows = max_rows
@@ -119,6 +131,26 @@ class Decoder:
         """Whether a step has anything to do."""
         return bool(self._waiting or self._batches())
 
+    @property
+    def reads(self) -> bool:
+        """Whether somebody waits for a first token who need not wait for others to end."""
+        return bool(self._waiting) and self._room_for(self._waiting[0]) > 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Of all keys and values, those of earlier conversations included."""
+        tokens = sum(batch.held_tokens for batch in self._batches()) + sum(prompt.done for prompt in self._waiting)
+        return tokens * self._token_bytes + self.prefixes.size_bytes
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether the next step takes more than its room though only one answer is in hand."""
+        if self._batches():
+            batch = self._batches()[0]
+            least = min(batch.least_tokens, batch.tokens_with(0, 0))
+            return self._running() == 1 and least * self._token_bytes > self.room_bytes
+        return bool(self._waiting) and lone_bytes(self._base, len(self._waiting[0].token_ids)) > self.room_bytes
+
     def submit(
         self,
         prompt_ids: Sequence[int],
@@ -135,7 +167,7 @@ class Decoder:
         self.check(prompt_ids, sampling)
         if adapter is not None and adapter not in self._adapters:
             raise ModelError(f"adapter {adapter} is not loaded", "load it before decoding with it")
-        room = self._base.context_tokens - len(prompt_ids)
+        room = self.longest - len(prompt_ids)
         limit = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
         first_seed = int.from_bytes(os.urandom(7)) if sampling.seed is None else sampling.seed
         prompt = tuple(int(token_id) for token_id in prompt_ids)
@@ -146,10 +178,12 @@ class Decoder:
                 sampling,
                 limit,
                 _generator(first_seed + i),
+                self._submitted + i,
                 None if constraint is None else constraint.copy(),
             )
             for i in range(n)
         ]
+        self._submitted += n
         if rows:
             self._waiting.append(_Prompt(prompt, adapter, list(rows), score_prompt))
         return rows
@@ -173,7 +207,7 @@ class Decoder:
         their finish_reason tells. Prompts come first where there is room, but never two chunks without a token between
         for running rows."""
         running = self._running()
-        if self._waiting and running < self._max_rows:
+        if self.reads:
             prompt = self._waiting[0]
             if prompt.logits is None and not (self._just_read and running):
                 self._read(prompt)
@@ -182,14 +216,16 @@ class Decoder:
             if prompt.logits is not None:
                 return self._start(prompt)
         self._just_read = False
+        self._let_grow()
         return [row for batch in self._batches() for row in self._advance(batch)]
 
     def _read(self, prompt: _Prompt) -> None:
         """Compute the next chunk of a prompt, all of it where it is short."""
         if prompt.done == 0 and not prompt.scored and not self._is_alone(prompt.rows[0]):
             prompt.done, prompt.layers = self.prefixes.find(prompt.adapter, prompt.token_ids[:-1])
-            for row in prompt.rows:
+            for row in (row for row in prompt.rows if not row.token_ids):
                 row.cached_prompt_tokens = prompt.done
+        self._spare_for(self._bytes_of(prompt, 1))
         end = min(prompt.done + self._chunk_tokens(prompt), len(prompt.token_ids))
         cache = cache_of(prompt.layers)
         with self._adapters.active(prompt.adapter):
@@ -210,7 +246,10 @@ class Decoder:
     def _start(self, prompt: _Prompt) -> list[Row]:
         """First tokens for as many rows of a computed prompt as there is room for; the others start later."""
         assert prompt.logits is not None
-        room = self._max_rows - self._running()
+        room = self._room_for(prompt)
+        if not room:  # it turned out to be less than when the prompt was begun
+            return []
+        self._spare_for(self._bytes_of(prompt, room))
         rows, prompt.rows = prompt.rows[:room], prompt.rows[room:]
         if not prompt.rows:
             self._waiting.popleft()
@@ -223,17 +262,94 @@ class Decoder:
         if going_on and self._is_alone(rows[0]):
             self._alone += [self._begun([row], prompt) for row in going_on]
         elif going_on:
-            spacious = (each for each in self._shared if each.takes(len(going_on), prompt.layers, prompt.done))
-            batch = next(spacious, None)
+            batch = self._spacious(len(going_on), prompt)
             if batch is None:
                 self._shared.append(self._begun(going_on, prompt))
             else:
                 batch.join(going_on, prompt.layers, prompt.done)
         return rows
 
+    def _spacious(self, rows: int, prompt: _Prompt) -> Batch | None:
+        """A batch that so many rows of a computed prompt can join."""
+        return next((each for each in self._shared if each.takes(rows, prompt.layers, prompt.done)), None)
+
+    def _room_for(self, prompt: _Prompt) -> int:
+        """How many rows of a prompt can run beside those that do. If none does, one can."""
+        running = self._running()
+        most = min(len(prompt.rows), self._max_rows - running)
+        if self.room_bytes == UNBOUNDED:
+            return most
+        fitting = next((rows for rows in range(most, 0, -1) if self._fits(self._bytes_of(prompt, rows))), 0)
+        return fitting or int(not running)
+
+    def _bytes_of(self, prompt: _Prompt, rows: int) -> int:
+        """What so many rows of a prompt take more than is held already: until they have started, and with the columns
+        that they will be given."""
+        tokens = len(prompt.token_ids)
+        if self._is_alone(prompt.rows[0]):
+            held = rows * self._begun([], prompt).tokens_with(1, tokens)
+        else:
+            batch = self._spacious(rows, prompt) if prompt.done else None
+            batch = batch or self._begun([], prompt)
+            held = batch.tokens_with(rows, tokens) - batch.held_tokens
+        return (tokens - prompt.done + held) * self._token_bytes
+
+    def _fits(self, more_bytes: int) -> bool:
+        """Whether so much more is within the room. Nothing is dropped for it yet."""
+        return self.held_bytes - self.prefixes.size_bytes + more_bytes <= self.room_bytes
+
+    def _let_grow(self) -> None:
+        """See to it that the running rows' next columns are within the room."""
+        if self.room_bytes == UNBOUNDED:
+            return
+        growth = sum(batch.tokens_with(0, 0) - batch.held_tokens for batch in self._batches()) * self._token_bytes
+        if self._fits(growth) or not (growth or self._running() > 1):
+            self._spare_for(growth)
+            return
+        self._spare_for(self.room_bytes)
+        for batch in self._batches():
+            batch.compact()
+        while self._running() > 1 and not self._fits(0):
+            self._put_back(max((row for batch in self._batches() for row in batch.rows), key=lambda row: row.number))
+
+    def _spare_for(self, more_bytes: int) -> None:
+        self.prefixes.spare(self.held_bytes + more_bytes - self.room_bytes)
+
+    def _put_back(self, row: Row) -> None:
+        """Into the line, before all others: its keys and values are computed again when there is room."""
+        batch = next(each for each in self._batches() if row in each.rows)
+        batch.leave([row])
+        if batch.rows:
+            batch.compact()
+        self._drop_empty()
+        self._wait_again([row])
+
+    def _wait_again(self, rows: list[Row]) -> None:
+        for waiting in self._waiting:  # what is read of others would be held for nothing meanwhile
+            if not waiting.scored:
+                waiting.done, waiting.layers, waiting.logits = 0, [], None
+        for row in sorted(rows, key=lambda row: -row.number):
+            self._waiting.appendleft(_Prompt((*row.prompt_ids, *row.token_ids), row.adapter, [row], scored=False))
+
+    def begin_again(self) -> None:
+        """After a step that failed, for want of memory say: forget all keys and values, and whatever the step has left
+        half done. Every row goes on after the tokens that it has. Prompts that are scored are begun anew."""
+        rows = [row for batch in self._batches() for row in batch.rows]
+        self._shared, self._alone = [], []
+        self.prefixes = PrefixCache(self.prefixes.limit_bytes)
+        for row in rows:
+            _rewind(row)
+        for prompt in self._waiting:
+            prompt.done, prompt.layers, prompt.logits = 0, [], None
+            for row in prompt.rows:
+                _rewind(row)
+                row.prompt_logps, row.prompt_alternatives = [], []
+        self._wait_again(rows)
+
     def _begun(self, rows: list[Row], prompt: _Prompt) -> Batch:
         batch = Batch(self._max_rows, margin=int(self._base.device.type == "cpu"))
-        batch.join(rows, prompt.layers, prompt.done)
+        if rows:
+            batch.join(rows, prompt.layers, prompt.done)
         return batch
 
     def _is_alone(self, row: Row) -> bool:
@@ -279,6 +395,9 @@ class Decoder:
             tokens, layers = batch.known(row)
             self.prefixes.keep(row.adapter, (*row.prompt_ids, *row.token_ids)[:tokens], layers)
         batch.leave(rows)
+        self._drop_empty()
+
+    def _drop_empty(self) -> None:
         self._shared = [each for each in self._shared if each.rows]
         self._alone = [each for each in self._alone if each.rows]
 
@@ -317,6 +436,14 @@ class Decoder:
     def check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:
         """Raises RequestError where the prompt leaves no room for one token or a parameter cannot be used."""
         context = self._base.context_tokens
+        if self.longest < len(prompt_ids) + (sampling.max_tokens != 0) <= context:
+            raise RequestError(
+                f"the prompt is too long for the memory budget: it has {len(prompt_ids)} tokens, and "
+                f"{self.longest} fit, the answer's among them",
+                "raise memory_budget, or reduce the length of the messages",
+                param="prompt",
+                code="context_length_exceeded",
+            )
         if len(prompt_ids) + (sampling.max_tokens != 0) > context:
             raise RequestError(  # clients that then shorten the conversation themselves know it by these words
                 f"the prompt is too long: this model's maximum context length is {context} tokens, "
@@ -337,6 +464,15 @@ class Decoder:
             )
         if sampling.max_tokens is not None and sampling.max_tokens < 0:
             raise RequestError(f"max_tokens is {sampling.max_tokens}; it must be at least 0", param="max_tokens")
+
+
+def _rewind(row: Row) -> None:
+    """To its last whole token: a step that failed may have noted more, and drawn from its generator."""
+    whole = len(row.token_ids)
+    del row.logps[whole:], row.alternatives[whole if row.sampling.logprobs is not None else 0 :]
+    row.generator.manual_seed(row.generator.initial_seed())
+    if row.sampling.temperature and whole:
+        torch.rand(whole, generator=row.generator, dtype=torch.float64)
 
 
 def _score(rows: Sequence[Row], logits: Tensor, following: Sequence[int]) -> None:

@@ -55,6 +55,11 @@ class PrefixCache:
         self._limit_bytes = most_bytes
         self._drop_until(most_bytes)
 
+    def spare(self, size_bytes: int) -> None:
+        """Drop what was used longest ago, so much of it or all."""
+        if size_bytes > 0:
+            self._drop_until(max(0, self.size_bytes - size_bytes))
+
     def find(self, adapter: str | None, token_ids: Sequence[int]) -> Known:
         """The longest beginning of `token_ids` that is known under this adapter."""
         wanted = torch.tensor(token_ids, dtype=torch.long)

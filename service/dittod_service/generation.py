@@ -33,7 +33,7 @@ MANY_EVENTS = 500  # of a whole answer: making one of more takes as long as othe
 Write = Callable[[bytes], Awaitable[None]]
 
 GOES_ON = Accepted("")  # for formats that have an object to say so in a silence
-NOTHING_PROMOTED = "no adapter promoted yet, answered by base"
+NOTHING_PROMOTED = "no adapter is promoted and usable, answered by base"
 
 
 class Exchange(Protocol):

@@ -30,7 +30,7 @@ from dittod.engine.protocol import (
 from dittod.serving import Backend, ServedModel
 from dittod_service.merge import close
 
-ENGINE_STATES = ("stopped", "starting", "ready", "backing off")
+ENGINE_STATES = ("stopped", "starting", "ready", "backing off", "failed")
 NO_ROUTE = "none"  # of requests that were refused before their path was read, or for it
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 

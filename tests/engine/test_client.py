@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from fakes import demonstration
 
@@ -158,6 +161,34 @@ def test_nothing_is_begun_while_the_last_process_still_ends_and_a_hung_start_is_
     _wait_for(lambda: engine.pid is None)
     with pytest.raises(EngineUnavailable, match="killed"):
         raise engine.why_not()
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from dittod.engine.client import Engine
+from dittod.engine.protocol import Generate, Sampling
+model, log, moment = sys.argv[1:]
+engine = Engine(model, "none", Path(log))
+engine.begin()
+if moment == "answering":
+    engine.start()
+    engine.submit(Generate("r", None, Sampling(max_tokens=500), prompt="Hi"), lambda event: None)
+print(engine.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("moment", ["loading", "answering"])
+def test_an_engine_whose_parent_was_killed_does_not_stay(tiny_model: Path, tmp_path: Path, moment: str) -> None:
+    arguments = [sys.executable, "-c", PARENT, str(tiny_model), str(tmp_path / "engine.log"), moment]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        orphan = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    _wait_for(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, 60)
 
 
 def _wait_for(condition: object, seconds: float = 10.0) -> None:

@@ -18,6 +18,7 @@ from dittod.learner.memory import Device
 from dittod.learner.plan import BEFORE_TEXTS, Need, make_plan
 from dittod.learner.preset import CLEAN, Preset, preset
 from dittod.learner.workbench import encode
+from dittod.model.allowance import lone_bytes, token_bytes
 from dittod.model.lora import LoraAdapters
 from dittod.types import Plan
 
@@ -125,3 +126,24 @@ def test_conversations_get_a_sixteenth_of_the_budget_and_beside_an_update_no_mor
     assert here.conversations_bytes(Plan(peak_bytes=900)) == 100
     assert here.conversations_bytes(Plan(peak_bytes=1560)) == 40
     assert here.conversations_bytes(Plan(peak_bytes=1700)) == 0
+
+
+def test_answers_get_what_the_weights_leave_and_beside_an_update_what_its_plan_does(
+    tmp_path: Path, update: Update
+) -> None:
+    base = tiny_base(tmp_path / "model")
+    here = Room(base.name, Device("cpu", 4, 4 * GB, four_bits=True), 2 * GB)
+    alone = here.answers_bytes(base, None)
+    assert 1.1 * GB < alone < 1.4 * GB
+    share = 3 * base.context_tokens * token_bytes(base)
+    assert here.answers_bytes(base, Plan(peak_bytes=2 * GB)) == share
+    assert share < here.answers_bytes(base, Plan(peak_bytes=2 * GB - 10**8)) < share + 10**8
+    planned = here.for_update(base, update)
+    serving = planned.phases["forward"].serving
+    assert here.answers_bytes(base, replace(planned.plan, peak_bytes=2 * GB)) < serving
+
+
+def test_weights_that_leave_no_room_are_served_with_short_texts_all_the_same(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "model")
+    small = Room(base.name, Device("cpu", 4, 4 * GB, four_bits=True), 100 * 10**6)
+    assert small.answers_bytes(base, None) == lone_bytes(base, base.context_tokens)

@@ -1,21 +1,42 @@
-"""What the worker does around an update: memory goes back to the system between phases."""
+"""What the worker does about memory and around an update: whom it gives way to, and what it gives back."""
 
 from __future__ import annotations
 
 import io
+import os
+import queue
+import sys
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes import demonstration, finish, tiny_base
 
-from dittod.engine import worker
-from dittod.engine.protocol import AdapterRef, Progress, Update, Updated
+from dittod.engine import consideration, worker
+from dittod.engine.protocol import (
+    AdapterRef,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Generate,
+    Memory,
+    Noted,
+    Progress,
+    Sampling,
+    StopUpdate,
+    Update,
+    Updated,
+    decode_event,
+)
 from dittod.engine.room import Room
-from dittod.engine.worker import tidied
+from dittod.engine.worker import Worker, tidied
 from dittod.learner.memory import Device
+from dittod.model.decode import Decoder
 from dittod.types import Plan, Verdict
 
 RESULT = Updated("u", AdapterRef("a", "/a"), Verdict(True, (), {}))
@@ -78,15 +99,15 @@ def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
     output = io.BytesIO()
     engine = worker.Worker(base, Room(str(tmp_path), Device("cpu", 4, 10**10, False), 10**10), output)
     monkeypatch.setattr(worker, "update", failing)
-    monkeypatch.setattr(worker, "give_memory_back", lambda: still_held.append(held[0]() is not None))
+    monkeypatch.setattr(worker, "give_memory_back", lambda: still_held.append(bool(held) and held[0]() is not None))
     learnt = (demonstration("Ask Bo", "Bo, lunch?"),)
     engine._start_update(Update("u", str(tmp_path), str(tmp_path), "clean", 0, learnt, (), None))
     for _ in range(2):
         assert engine._work is not None
         engine._go_on(engine._work)
     assert engine._work is None
-    assert still_held == [True, False]  # where the phase began, and at the end
-    assert b"MemoryError" in output.getvalue()
+    assert still_held == [False, True, False]  # before it began, where the phase began, and at the end
+    assert b"memory ran out" in output.getvalue()
 
 
 def test_beside_an_update_conversations_keep_no_more_than_its_plan_leaves(
@@ -103,3 +124,213 @@ def test_beside_an_update_conversations_keep_no_more_than_its_plan_leaves(
     engine._stop_work()
     kept.append(engine._decoder.prefixes.limit_bytes)
     assert kept == [100, 50, 100]
+
+
+class Engine:
+    """A worker over the tiny model whose turns the test takes; an update is what the test says it is."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, steps: Callable[..., Generator[Progress, None, Updated]]
+    ) -> None:
+        self.base = replace(tiny_base(folder / "model"), stop_token_ids=frozenset())
+        self._output = io.BytesIO()
+        room = Room(self.base.name, Device("cpu", 4, 10**10, False), 10**9)
+        self.bench = SimpleNamespace(plan=Plan(peak_bytes=10**9), notes=[])  # it leaves nothing but serving's share
+        self.now = 100.0
+        monkeypatch.setattr(worker, "clock", lambda: self.now)
+        monkeypatch.setattr(Room, "workbench", lambda *_: self.bench)
+        monkeypatch.setattr(worker, "update", steps)
+        self.worker = Worker(self.base, room, self._output)
+        self.update = Update("u", str(folder), str(folder), "clean", 1, (), (), None)
+
+    def ask(self, id: str, prompt: int = 20, tokens: int = 30) -> None:
+        """Begin a request of so many tokens."""
+        self.worker._obey(Generate(id, None, Sampling(seed=1, max_tokens=tokens), prompt_token_ids=(65,) * prompt))
+
+    def turn(self, count: int = 1) -> list[Event]:
+        """What is heard of some."""
+        before = len(self._output.getvalue())
+        for _ in range(count):
+            self.worker._turn()
+        return [decode_event(line) for line in self._output.getvalue()[before:].splitlines()]
+
+    def until_answered(self, limit: int = 2000) -> list[Event]:
+        heard: list[Event] = []
+        while self.worker._is_asked and (limit := limit - 1):
+            heard += self.turn()
+        return heard
+
+
+def endless(*_: object) -> Generator[Progress, None, Updated]:
+    while True:
+        yield Progress("u", "dpo", 0, 9)
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.event for event in events if event.event not in ("accepted", "delta", "finished", "progress")]
+
+
+def test_learning_gives_way_to_an_answer_beyond_its_share_and_goes_on_when_there_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    monkeypatch.setattr("dittod.learner.memory.SERVING_TOKENS", 600)
+    engine.worker._obey(engine.update)
+    assert kinds(engine.turn(2)) == []
+    engine.ask("short")
+    assert kinds(engine.until_answered()) == ["done"]
+    assert engine.worker._work is not None
+    engine.ask("long", prompt=400)
+    heard = engine.until_answered()
+    assert kinds(heard) == ["noted", "done"]
+    assert [(each.id, each.sentence) for each in heard if isinstance(each, Noted)] == [
+        ("u", "an answer needed the memory: learning waits until there is quiet")
+    ]
+    assert engine.worker._work is None
+    assert engine.turn(2) == []
+    engine.now += worker.AGAIN_SECONDS
+    assert [each.event for each in engine.turn(2)] == ["progress"]
+
+
+def test_an_update_that_gave_way_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    monkeypatch.setattr("dittod.learner.memory.SERVING_TOKENS", 600)
+    engine.worker._obey(engine.update)
+    engine.ask("long", prompt=400)
+    engine.until_answered()
+    engine.worker._obey(StopUpdate())
+    engine.now += worker.AGAIN_SECONDS
+    assert kinds(engine.turn(2)) == []
+    assert engine._output.getvalue().count(b'"stopped"') == 1
+
+
+def test_where_answers_never_end_learning_gets_a_tenth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A micro-step takes 3 seconds here and a token 1: one for every 27."""
+    engine = Engine(tmp_path, monkeypatch, endless)
+
+    def slow(*_: object) -> Generator[Progress, None, Updated]:
+        while True:
+            engine.now += 3
+            yield Progress("u", "dpo", 0, 9)
+
+    monkeypatch.setattr(worker, "update", slow)
+    step = engine.worker._answers.step
+    monkeypatch.setattr(engine.worker._answers, "step", lambda: (setattr(engine, "now", engine.now + 1), step())[1])
+    engine.worker._obey(engine.update)
+    engine.ask("chat", tokens=400)
+    heard = [each.event for each in engine.turn(300)]
+    learnt = heard.count("progress")
+    assert 9 <= learnt <= 13
+    assert heard.index("delta") < heard.index("progress"), "a first token waited"
+
+
+def test_out_of_memory_while_answering_learning_gives_way_and_nobody_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    engine.ask("one")
+    calm = [each for each in engine.until_answered() if isinstance(each, Delta)]
+    engine.worker._obey(engine.update)
+    engine.ask("one")
+    engine.turn(6)
+    fails_once(monkeypatch)
+    heard = engine.until_answered()
+    assert kinds(heard) == ["noted", "done"]
+    told = [decode_event(line) for line in engine._output.getvalue().splitlines()]
+    texts = [each.text for each in told if isinstance(each, Delta)]
+    assert texts == 2 * [each.text for each in calm]
+
+
+def test_out_of_memory_while_answering_the_latest_fails_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    for name in ("one", "two", "three"):
+        engine.ask(name)
+    engine.turn(8)
+    fails_once(monkeypatch)
+    heard = engine.until_answered()
+    failed = [(each.id, each.title, each.status) for each in heard if isinstance(each, Failed)]
+    assert failed == [("three", "memory ran out", 503)]
+    done = [(each.id, each.completion_tokens) for each in heard if isinstance(each, Done)]
+    assert done == [("one", 30), ("two", 30)]
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next token of running rows finds no memory."""
+    advance, calls = Decoder._advance, [0]
+
+    def short(decoder: Decoder, batch: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+        return advance(decoder, batch)
+
+    monkeypatch.setattr(Decoder, "_advance", short)
+
+
+def test_what_befell_an_update_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    engine.worker._obey(engine.update)
+    engine.bench.notes.append("memory ran out")
+    assert [each.sentence for each in engine.turn(2) if isinstance(each, Noted)] == ["memory ran out"]
+
+
+def test_the_parent_hears_of_memory_when_it_has_changed_by_much_and_once_a_second_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    held = [500 << 20]
+    monkeypatch.setattr(worker, "resident_bytes", lambda: held[0])
+    engine.worker._told = worker._Told(engine.now, Memory(held[0]))
+    said: list[int] = []
+    for more, seconds in ((17, 0.5), (0, 0.6), (15, 2.0), (2, 2.0), (-40, 0.2), (0, 1.0)):
+        held[0], engine.now = held[0] + (more << 20), engine.now + seconds
+        before = len(engine._output.getvalue())
+        engine.worker._tell_memory()
+        events = [decode_event(line) for line in engine._output.getvalue()[before:].splitlines()]
+        said += [each.bytes >> 20 for each in events if isinstance(each, Memory)]
+    assert said == [517, 534, 494]
+
+
+def test_when_there_is_nothing_to_do_memory_goes_back_once_and_the_engine_sleeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_back: list[str]
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    waits: list[float | None] = []
+
+    class Silent:
+        def get(self, timeout: float | None = None) -> Any:
+            waits.append(timeout)
+            if timeout is None:
+                return StopUpdate()
+            raise queue.Empty
+
+        def empty(self) -> bool:
+            return True
+
+    engine.worker._settled_bytes = 0
+    for _ in range(2):
+        engine.worker._heard(Silent())  # type: ignore[arg-type]
+    assert waits == 2 * [worker.SETTLED_SECONDS, None]
+    assert given_back == ["back"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_learning_stands_behind_other_programs_and_answers_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = os.getpriority(os.PRIO_PROCESS, 0), []
+
+    def looking(*_: object) -> Generator[Progress, None, Updated]:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        yield Progress("u", "dpo", 0, 9)
+        raise AssertionError
+
+    engine = Engine(tmp_path, monkeypatch, looking)
+    engine.worker._obey(engine.update)
+    engine.turn()
+    assert seen == [max(before, consideration.NICENESS)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

@@ -117,3 +117,30 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {0o600}
+
+
+KEY, OTHER = "5e" * 32, "a7" * 32
+
+
+def test_with_a_key_it_is_whole_to_who_has_it_and_nothing_can_be_read_of_it(tmp_path: Path) -> None:
+    saved = a_checkpoint()
+    save(tmp_path, "f", saved, "round", KEY)
+    (folder,) = tmp_path.iterdir()
+    content = b"".join(each.read_bytes() for each in folder.iterdir())
+    assert b"token_ids" not in content and b"exp_avg" not in content and b"F32" not in content
+    found = load(tmp_path, "f", key=KEY)
+    assert found is not None
+    assert found.state == saved.state and torch.equal(found.policy["a"], saved.policy["a"])
+
+
+@pytest.mark.parametrize(("written", "read"), [(KEY, OTHER), (KEY, ""), ("", KEY)])
+def test_one_that_was_sealed_otherwise_is_passed_over(tmp_path: Path, written: str, read: str) -> None:
+    save(tmp_path, "f", a_checkpoint(), "round", written)
+    assert load(tmp_path, "f", key=read) is None
+
+
+def test_a_sealed_one_does_not_open_in_anothers_place(tmp_path: Path) -> None:
+    save(tmp_path, "f", a_checkpoint(), "round", KEY)
+    (folder,) = tmp_path.iterdir()
+    folder.rename(tmp_path / "checkpoint-000007-round")
+    assert load(tmp_path, "f", key=KEY) is None

@@ -390,9 +390,9 @@ def test_there_is_a_checkpoint_after_every_stage(
     saved = []
     original = checkpoint.save
 
-    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint, kind: checkpoint.Kind) -> None:
+    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint, kind: checkpoint.Kind, key: str) -> None:
         saved.append((each.state.step, len(each.state.samples), kind))
-        original(directory, fingerprint, each, kind)
+        original(directory, fingerprint, each, kind, key)
 
     monkeypatch.setattr(training.checkpoint, "save", note)
     finish(run(make_workbench(), make_update()))

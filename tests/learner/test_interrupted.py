@@ -34,9 +34,9 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
     written: list[tuple[str, int, str]] = []
     original = checkpoint.save
 
-    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint, kind: checkpoint.Kind) -> None:
+    def note(directory: Path, fingerprint: str, each: checkpoint.Checkpoint, kind: checkpoint.Kind, key: str) -> None:
         written.append((each.state.stage, each.state.step, kind))
-        original(directory, fingerprint, each, kind)
+        original(directory, fingerprint, each, kind, key)
 
     monkeypatch.setattr(training.checkpoint, "save", note)
     return written

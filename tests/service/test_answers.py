@@ -129,7 +129,7 @@ def test_the_headers_say_who_answers(ask: Ask) -> None:
 
     for stream in (False, True):
         assert headers("base", stream) == ("base", None)
-        assert headers("ditto", stream) == ("base", "no adapter promoted yet, answered by base")
+        assert headers("ditto", stream) == ("base", "no adapter is promoted and usable, answered by base")
         assert headers("ditto/email", stream) == (EMAIL.id, None)
 
 

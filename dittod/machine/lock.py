@@ -1,4 +1,4 @@
-"""The machine: what it runs on, and the lock that keeps a home to one daemon. No decisions in here."""
+"""The lock that keeps a home to one daemon."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from dittod.errors import AlreadyRunning
-
-
-def on_battery() -> bool:
-    """Whether the machine lives off a battery now; False where there is none."""
-    battery = psutil.sensors_battery()
-    return battery is not None and battery.power_plugged is False  # None: unknown
 
 
 def holder(lock: Path) -> int | None:

@@ -1,0 +1,214 @@
+"""Whether now is a time to learn: looks at the machine, says why nothing is learnt, asks for updates, and pauses what
+is under way as long as somebody or something else should have the machine.
+
+Two clocks are compared between two looks: by them a machine that has slept and a clock that was set show themselves.
+Knows nothing of threads, of files or of how a machine is probed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from apscheduler.triggers.cron import CronTrigger
+
+from dittod import runs
+from dittod.config import Settings
+from dittod.engine.client import Engine
+from dittod.hold import Hold
+from dittod.paths import Home
+from dittod.prompting import Prompting
+from dittod.schedule import Conditions, Limits, Signals, frees_memory, reason_to_wait
+from dittod.signals import LEARNING, bring_pause_forward, limits, of_machine, of_profile, why_waiting
+from dittod.store import Store
+from dittod.types import DEFAULT_PROFILE, Run
+
+log = logging.getLogger("dittod")
+
+JUMP_SECONDS = 60.0  # between what two clocks say, or between two looks: the machine has slept, or its clock was set
+UNASKED_SECONDS = 60.0  # by clients, before an engine that should make room ends though nothing was learnt
+LOADED_SECONDS = 5.0  # before that too: whoever had it loaded has asked by then
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where times come from."""
+
+    wall: Callable[[], float] = time.time  # POSIX seconds; people and time servers set it
+    monotonic: Callable[[], float] = time.monotonic  # seconds, as `Engine` counts them
+
+
+class Considering:
+    """One per daemon. Usable from several threads."""
+
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        settings: Settings,
+        engine: Engine,
+        probe: Callable[[], Conditions],
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._engine = engine
+        self._probe = probe
+        self._clock = clock or Clock()
+        self._limits = limits(settings)
+        self._looks_at = CronTrigger.from_crontab(settings.consider_at) if settings.consider_at else None
+        self._lock = threading.RLock()
+        self._holds = {by_hand: Hold(self._limits, by_hand=by_hand) for by_hand in (False, True)}
+        self._looked_at: tuple[float, float] | None = None  # wall and monotonic seconds
+        self._jumped = False  # time did, and nobody was told yet
+        self._woke_at = -1e9  # monotonic seconds
+        self._gives_back = False  # the engine's memory, as soon as nobody waits for an answer
+        self._noted: dict[str, object] = {}
+        self.runs = runs.Runs(home, store, settings, engine, self._why_held, now=self._clock.wall)
+        self.prompting = Prompting(store, settings, engine, lambda: self._holds[False].reason)
+
+    def look(self) -> bool:
+        """See how things stand, pause what should be paused, and note it all. Returns whether the machine has slept or
+        its clock was set."""
+        with self._lock:
+            self._compare_clocks()
+            jumped, self._jumped = self._jumped, False
+            machine = self._machine_now()
+            self._look_at(machine)
+        self._give_back(machine)
+        return jumped
+
+    def consider(self) -> None:
+        """Look, and ask for an update of the first profile that nothing speaks against."""
+        with self._lock:
+            self._compare_clocks()
+            machine = self._machine_now()
+            for profile in self._store.profiles():
+                if why_waiting(self._store, self._settings, profile, machine) is None:
+                    run = runs.request(self._store, self._settings, profile, now=self._clock.wall())
+                    log.info("update %s of profile %s", run.id, run.profile)
+                    break
+            self._look_at(machine)
+
+    def advance(self) -> None:
+        """Move on what is open and not held."""
+        self.runs.advance()
+        self.prompting.advance()
+
+    def end(self) -> None:
+        """No daemon speaks for this home any more."""
+        self._store.note(LEARNING, {})
+
+    def _look_at(self, machine: Signals) -> None:
+        open_runs = self._store.runs(*runs.OPEN)
+        self._hold(machine, open_runs)
+        self._note(machine, open_runs)
+        self.runs.tidy()
+
+    def _compare_clocks(self) -> None:
+        """Where the clock was set back, what had been noted before lies in the future: that is put right."""
+        wall, monotonic = now = self._clock.wall(), self._clock.monotonic()
+        before, self._looked_at = self._looked_at, now
+        passed = monotonic - before[1] if before else 0.0
+        jump = wall - before[0] - passed if before else 0.0
+        if before is None or jump < -1.0:
+            self._store.set_clock_back(wall)
+        if jump < -JUMP_SECONDS:
+            bring_pause_forward(self._store, -jump)
+        if passed > JUMP_SECONDS or jump > JUMP_SECONDS:
+            self._woke_at = monotonic
+        self._jumped |= passed > JUMP_SECONDS or abs(jump) > JUMP_SECONDS
+
+    def _machine_now(self) -> Signals:
+        """Who wakes a machine up is there, whatever its idle time says."""
+        now, asked = self._clock.monotonic(), self._engine.last_asked
+        conditions = self._probe()
+        if conditions.idle_seconds is not None:
+            conditions = replace(conditions, idle_seconds=min(conditions.idle_seconds, now - self._woke_at))
+        since_request = None if asked is None else max(0.0, now - asked)
+        return replace(
+            of_machine(self._store, conditions, self._clock.wall()),
+            seconds_since_request=0.0 if self._engine.asked else since_request,
+            trouble=self._engine.trouble,
+        )
+
+    def _hold(self, machine: Signals, open_runs: list[Run]) -> None:
+        active, now = self.runs.active, self._clock.monotonic()
+        for by_hand, hold in self._holds.items():
+            at_work = active.by_hand == by_hand if active else self.prompting.at_work and not by_hand
+            waiting = any(run.by_hand == by_hand for run in open_runs)
+            reason = hold.look(machine, now, at_work=at_work, waiting=waiting)
+            if reason is not None and at_work and not self.runs.pausing:
+                self.runs.pause("by hand" if machine.paused_until else reason, machine.now)
+                self.prompting.leave()
+                self._gives_back = True
+
+    def _why_held(self, run: Run) -> str | None:
+        return self._holds[run.by_hand].reason
+
+    def _give_back(self, machine: Signals) -> None:
+        """Where others need the memory, what was paused makes room at once. So does an engine that has not been asked
+        for a while; whoever talks with it would wait for its model at every turn."""
+        learning = self.runs.active is not None and not self.runs.pausing
+        if learning or not frees_memory(machine, self._limits):
+            self._gives_back = False
+            return
+        asked = machine.seconds_since_request
+        if self._gives_back:
+            self._gives_back = not (self._engine.stop_if_idle(0.0) or self._engine.ready is None)
+        elif asked is None or asked >= UNASKED_SECONDS:
+            self._engine.stop_if_idle(LOADED_SECONDS)
+
+    def _note(self, machine: Signals, open_runs: list[Run]) -> None:
+        """For `dittod status`, /health and the log: the same sentences everywhere."""
+        machine = replace(machine, next_look=self._next_look(machine.now))
+        profiles = self._store.profiles() or [DEFAULT_PROFILE]
+        standing = {name: of_profile(self._store, name, machine, self._limits) for name in profiles}
+        reasons = {name: reason_to_wait(each, self._limits) for name, each in standing.items()}
+        reasons |= {run.profile: self._why_open(run) for run in open_runs}
+        candidates = [run.profile for run in open_runs] or profiles
+        nearest = min(candidates, key=lambda name: _distance(standing[name], reasons[name], self._limits))
+        paused = bool(open_runs) or machine.paused_until is not None
+        going = bool(open_runs) and reasons[nearest] is None
+        note: dict[str, object] = {
+            "state": "learning" if going else "paused" if paused else "waiting",
+            "reason": reasons[nearest],
+            "profiles": reasons,
+            "unreadable": list(machine.conditions.unreadable),
+        }
+        if note != self._noted:
+            self._store.note(LEARNING, note)
+            _log_changes(note, self._noted)
+            self._noted = note
+
+    def _why_open(self, run: Run) -> str | None:
+        """Why an open run does not move on."""
+        active = self.runs.active
+        waits = active is not None and active.id != run.id
+        return self._why_held(run) or ("an update is under way" if waits else None)
+
+    def _next_look(self, now: datetime) -> datetime | None:
+        """Where looks have set times."""
+        if self._looks_at is None:
+            return None
+        found: datetime | None = self._looks_at.get_next_fire_time(None, now.astimezone())
+        return None if found is None else found.replace(tzinfo=None)
+
+
+def _distance(signals: Signals, reason: str | None, limits: Limits) -> tuple[bool, bool, int]:
+    """How far a profile is from learning: one that only the machine holds up is nearer than one with too few texts."""
+    enough = signals.demonstrations >= limits.min_demonstrations
+    worth_it = not signals.ever_learnt or signals.new_demonstrations >= limits.new_demonstrations
+    return reason is not None, not (enough and worth_it), -signals.new_demonstrations
+
+
+def _log_changes(note: dict[str, object], before: dict[str, object]) -> None:
+    if note["reason"] is not None and note["reason"] != before.get("reason"):
+        log.info("not learning: %s", note["reason"])
+    if note["unreadable"] and note["unreadable"] != before.get("unreadable"):
+        log.warning("not known, and so not heeded: %s", "; ".join(map(str, note["unreadable"])))  # type: ignore[call-overload]

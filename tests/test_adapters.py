@@ -1,0 +1,126 @@
+"""Versions on disk and in the store: entered whole or not at all, and what a rollback would serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dittod import adapters
+from dittod.engine.protocol import AdapterRef, Ready, Updated
+from dittod.errors import DittodError
+from dittod.paths import Home
+from dittod.store import Store
+from dittod.types import Adapter, Run, Verdict
+
+RUN = Run("r1", "default", "running", 7, "clean", 5.0, ("d1",), ("d2",))
+BASE = Ready("m", "1", "t", 2048, 0)
+VERDICT = Verdict(True, ("likelier",), {"x": 1.5}, ("what it wrote of the user's",))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[Store]:
+    opened = Store(home.store)
+    opened.request_run(RUN)
+    yield opened
+    opened.close()
+
+
+def _updated(home: Home, name: str = "a1") -> Updated:
+    folder = home.adapters / name
+    folder.mkdir(exist_ok=True)
+    return Updated(RUN.id, AdapterRef(name, str(folder)), VERDICT)
+
+
+def test_the_manifest_explains_the_folder_and_holds_no_text(home: Home, store: Store) -> None:
+    before = os.umask(0)
+    try:
+        made = adapters.add(store, RUN, _updated(home), BASE)
+    finally:
+        os.umask(before)
+    (manifest,) = Path(made.path).iterdir()
+    assert stat.S_IMODE(manifest.stat().st_mode) == 0o600
+    told = json.loads(manifest.read_text())
+    assert (told["number"], told["base_model"], told["verdict"]["figures"]) == (1, "m", {"x": 1.5})
+    assert "what it wrote" not in manifest.read_text()
+    assert not {"state", "promoted_at", "path", "pinned"} & told.keys(), "what changes is the store's to say"
+
+
+def test_a_version_is_entered_with_its_manifest_or_not_at_all(home: Home, store: Store) -> None:
+    updated = _updated(home)
+    Path(updated.adapter.path).rmdir()
+    with pytest.raises(DittodError, match=r"manifest\.json cannot be written"):
+        adapters.add(store, RUN, updated, BASE)
+    assert store.adapters() == []
+    made = adapters.add(store, RUN, _updated(home), BASE)
+    assert made == adapters.add(store, RUN, _updated(home), BASE) == store.adapter("a1"), (
+        "entering it twice is harmless"
+    )
+
+
+def _version(name: str, promoted_at: float | None, **changes: object) -> Adapter:
+    values = {"profile": "p", "state": "retired", **changes}
+    return Adapter(
+        name, values["profile"], 1, values["state"], "", "r", "m", "1", "t", (), 1, 1.0, promoted_at, VERDICT  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_the_last_good_one_is_what_was_promoted_last_before_what_is_served() -> None:
+    served = _version("s", 5.0, state="promoted")
+    made = [
+        _version("a", 1.0),
+        _version("b", 3.0),
+        _version("c", 4.0, state="pruned"),
+        _version("d", None),
+        _version("e", 4.5, profile="q"),
+        _version("f", 9.0),
+        _version("g", None, state="candidate"),
+        served,
+    ]
+    good = adapters.last_good(made, "p")
+    assert good is not None and good.id == "b"
+    assert adapters.last_good([served], "p") is None
+    assert adapters.last_good(made, "q") is None, "base is served: there is nothing to roll back"
+
+
+def test_a_pruned_version_fits_no_base(home: Home, store: Store) -> None:
+    made = adapters.add(store, RUN, _updated(home), BASE)
+    assert adapters.fits(made, "m", BASE) and not adapters.fits(made, "other", BASE)
+    store.change_run(RUN.id, state="done")
+    store.prune(made.id)
+    assert not adapters.fits(store.adapter(made.id), "m", BASE)
+
+
+def test_versions_outlive_the_store_and_come_back_as_candidates(home: Home, store: Store) -> None:
+    for name in ("b1", "a1"):
+        adapters.promote(store, adapters.add(store, RUN, _updated(home, name), BASE))
+    known = store.adapters()
+    store.close()
+    for each in home.root.glob("dittod.sqlite*"):
+        each.unlink()
+    (home.adapters / "no-version").mkdir()
+    (home.adapters / "half").mkdir()
+    (home.adapters / "half" / adapters.MANIFEST).write_text('{"id": "half", "profile"')
+    (home.adapters / "copied").mkdir()
+    (home.adapters / "copied" / adapters.MANIFEST).write_bytes((home.adapters / "a1" / adapters.MANIFEST).read_bytes())
+    fresh = Store(home.store)
+    assert adapters.restore(fresh, home.adapters) == 2
+    assert adapters.restore(fresh, home.adapters) == 0
+    without_texts = replace(VERDICT, outputs=())
+    assert fresh.adapters() == [
+        replace(each, state="candidate", promoted_at=None, verdict=without_texts) for each in known
+    ]
+    assert [each.id for each in fresh.adapters()] == ["b1", "a1"]
+    fresh.close()

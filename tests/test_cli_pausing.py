@@ -1,0 +1,160 @@
+"""pause, resume and stop-update over a home, with and without a daemon; what status says of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import demonstration
+
+from dittod import runs
+from dittod.cli.terminal import progress_bars
+from dittod.cli.update import follow
+from dittod.config import load_settings
+from dittod.machine.lock import held
+from dittod.paths import Home
+from dittod.rows import FileRow
+from dittod.signals import LEARNING, PAUSE
+from dittod.store import Store
+from dittod.types import Run
+
+SENTENCE = "you are at the machine; learns after 5 minutes without keyboard and mouse"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    made = Home(tmp_path / "home")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[Store]:
+    made = Store(home.store)
+    for n in range(6):
+        row = FileRow(f"{n}", "default", 1, 1, "read", "", (), {}, read_at=1000.0)
+        made.record_file(row, [demonstration(f"Write {n}", f"{n} {' '.join(map(str, range(n, n + 9)))}")])
+    yield made
+    made.close()
+
+
+def asked_for(home: Home, store: Store) -> Run:
+    run = runs.request(store, load_settings(home), "default")
+    (home.runs / run.id).mkdir()
+    return run
+
+
+def status(dittod: Any) -> dict[str, Any]:
+    return dict(json.loads(dittod("status", "--json")[1]))
+
+
+def test_a_pause_without_an_end_lasts_until_resume(home: Home, store: Store, dittod: Any) -> None:
+    code, out, _ = dittod("pause")
+    assert code == 0 and "until dittod resume" in out and "no daemon" in out
+    assert store.noted(PAUSE) == {"until": None}
+    value = status(dittod)
+    assert value["learning"]["state"] == "paused"
+    assert value["profiles"][0]["waiting"] == value["learning"]["reason"] == "paused until dittod resume"
+    assert "goes on" in dittod("resume")[1]
+    assert store.noted(PAUSE) == {} and status(dittod)["learning"]["state"] == "waiting"
+    assert "not paused" in dittod("resume")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("30m", 1800.0), ("2h", 7200.0), (" 1d ", 86400.0), ("365d", 365 * 86400.0)]
+)
+def test_a_pause_may_have_an_end_and_the_later_word_counts(
+    home: Home, store: Store, dittod: Any, given: str, seconds: float
+) -> None:
+    dittod("pause")
+    assert dittod("pause", "--for", given)[0] == 0
+    assert store.noted(PAUSE)["until"] == pytest.approx(time.time() + seconds, abs=60.0)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "0m", "-5m", "1.5h", "366d", "tomorrow", "5", "m", "999999999999d", "٣h", "2h; ls"]
+)
+def test_nothing_is_paused_for_what_is_no_length_of_time(home: Home, store: Store, dittod: Any, given: str) -> None:
+    code, out, err = dittod("pause", f"--for={given}")
+    assert (code, out) == (1, "") and "30m, 2h or 1d" in err
+    assert store.noted(PAUSE) == {}
+
+
+def test_an_update_is_given_up_with_its_checkpoints(home: Home, store: Store, dittod: Any) -> None:
+    run = asked_for(home, store)
+    code, out, _ = dittod("stop-update")
+    assert code == 0 and "given up" in out
+    stopped = store.run(run.id)
+    assert stopped.state == "stopped" and stopped.finished_at is not None
+    assert not (home.runs / run.id).exists()
+    value = status(dittod)["profiles"][0]
+    assert (value["run"], value["waiting"]) == (None, "nothing new since the last update")
+
+
+def test_beside_a_daemon_the_checkpoints_are_the_daemons_to_remove(home: Home, store: Store, dittod: Any) -> None:
+    run = asked_for(home, store)
+    with held(home.lock):
+        assert dittod("stop-update")[0] == 0
+    assert store.run(run.id).state == "stopped" and (home.runs / run.id).exists()
+
+
+@pytest.mark.parametrize("profile", ["default", "nobody"])
+def test_where_no_update_is_open_that_is_said(home: Home, store: Store, dittod: Any, profile: str) -> None:
+    code, _, err = dittod("stop-update", profile)
+    assert code == 1 and f"{profile!r} has no open update" in err
+
+
+def test_status_says_what_the_daemon_says(home: Home, store: Store, dittod: Any) -> None:
+    run = asked_for(home, store)
+    store.change_run(run.id, state="running", progress={"phase": "dpo", "done": 3, "of": 40})
+    for n in range(5):
+        store.add_note(run.id, f"paused at 12:0{n}: on battery")
+    note = {"state": "paused", "reason": SENTENCE, "profiles": {"default": SENTENCE}, "unreadable": ["the lid"]}
+    store.note(LEARNING, note)
+    engine = {"state": "failed", "pid": 1, "memory_bytes": 2**30, "trouble": "the engine died 4 times"}
+    store.note("engine", engine)
+    with held(home.lock):
+        value = status(dittod)
+        out = dittod("status")[1]
+    assert value["learning"] == note
+    assert value["engine"]["trouble"] == "the engine died 4 times" and value["engine"]["memory_bytes"] == 2**30
+    shown = value["profiles"][0]["run"]
+    assert (shown["paused"], shown["phase"], len(shown["notes"])) == (SENTENCE, "dpo", 5)
+    for words in (f"dpo 3/40, paused: {SENTENCE}", "1024 MiB", "the engine died 4 times", "not heeded: the lid"):
+        assert words in out
+    assert "default: paused at 12:04: on battery" in out and "12:01" not in out, "the latest three"
+
+
+def test_an_open_update_without_a_daemon_is_paused_by_the_user_or_by_nothing(
+    home: Home, store: Store, dittod: Any
+) -> None:
+    asked_for(home, store)
+    assert status(dittod)["profiles"][0]["run"]["paused"] is None
+    assert "goes on with: dittod run" in dittod("status")[1]
+    dittod("pause")
+    assert status(dittod)["profiles"][0]["run"]["paused"] == "paused until dittod resume"
+
+
+def test_without_a_daemon_status_believes_no_daemon_of_before(home: Home, store: Store, dittod: Any) -> None:
+    store.note(LEARNING, {"state": "paused", "reason": SENTENCE, "profiles": {"default": SENTENCE}, "unreadable": []})
+    store.note("engine", {"state": "failed", "trouble": "the engine died 4 times"})
+    store.note(PAUSE, {"until": None})
+    value = status(dittod)
+    assert value["learning"]["reason"] == "paused until dittod resume" and value["engine"]["trouble"] is None
+
+
+def test_who_waits_for_an_update_sees_why_it_is_held(home: Home, store: Store) -> None:
+    run = asked_for(home, store)
+    store.note(LEARNING, {"state": "paused", "reason": SENTENCE, "profiles": {"default": SENTENCE}, "unreadable": []})
+    bars = progress_bars()
+    assert follow(store, run, bars, home).state == "requested", "no daemon is there to end it"
+    assert [(task.visible, task.fields["note"]) for task in bars.tasks] == [(True, SENTENCE)]
+    store.note(LEARNING, {})
+    follow(store, run, bars, home)
+    assert not bars.tasks[-1].visible

@@ -1,0 +1,222 @@
+"""Looks: what they say, what they pause, when they make room. The days of test_day.py are made of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeEngine, demonstration
+
+from dittod import runs
+from dittod.config import Settings
+from dittod.considering import UNASKED_SECONDS, Clock, Considering
+from dittod.engine.protocol import Improve, Stopped, StopUpdate
+from dittod.paths import Home
+from dittod.rows import FileRow
+from dittod.schedule import Conditions
+from dittod.store import Store
+
+CALM = Conditions()
+GAME = Conditions(gpu_use_percent=90.0, unreadable=())
+
+
+class Bench:
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.home = Home(folder / "home")
+        self.home.create()
+        self.store = Store(self.home.store)
+        self.settings = Settings(**{"improve_prompts": False, **settings})
+        self.engine = FakeEngine()
+        self.conditions = CALM
+        self.now = 1_800_000_000.0
+        self.considering = Considering(
+            self.home,
+            self.store,
+            self.settings,
+            self.engine,
+            lambda: self.conditions,
+            clock=Clock(lambda: self.now, lambda: self.now),
+        )
+
+    def write(self, count: int, profile: str = "default") -> None:
+        for n in range(count):
+            row = FileRow(f"{profile}/{n}", profile, 1, 1, "read", "", (), {}, read_at=1000.0 + n)
+            text = demonstration(f"Write {n} of {profile}", f"{n} {' '.join(map(str, range(n, n + 9)))}", written_at=n)
+            self.store.record_file(row, [text])
+
+    def turn(self, conditions: Conditions | None = None, *, seconds: float = 2.0) -> dict[str, Any]:
+        """What is noted after another look."""
+        self.conditions = conditions or self.conditions
+        self.now += seconds
+        self.considering.look()
+        self.considering.advance()
+        return self.store.noted("learning")
+
+    def begin(self, profile: str = "default", *, by_hand: bool = False) -> str:
+        run = runs.request(self.store, self.settings, profile, by_hand=by_hand, now=self.now)
+        self.turn()
+        assert self.engine.updates[-1].id == run.id
+        return run.id
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_the_first_profile_that_nothing_speaks_against_gets_an_update_and_only_one_at_a_time(bench: Bench) -> None:
+    bench.write(3, "blog")
+    bench.write(6, "mail")
+    bench.write(6, "notes")
+    for _ in range(3):
+        bench.considering.consider()
+    assert [(run.profile, run.by_hand) for run in bench.store.runs()] == [("mail", False)]
+    note = bench.store.noted("learning")
+    assert (note["state"], note["reason"]) == ("learning", None)
+    assert note["profiles"] == {
+        "blog": "an update is under way",
+        "mail": None,
+        "notes": "an update is under way",
+    }
+
+
+def test_what_is_said_is_of_the_profile_that_is_nearest_to_learning(bench: Bench) -> None:
+    bench.write(3, "blog")
+    assert bench.turn(GAME)["reason"] == "3 demonstrations, waiting for 6"
+    bench.write(6, "mail")
+    assert bench.turn(GAME)["reason"] == "other programs use more than 20 % of the graphics card"
+    bench.write(9, "notes")
+    note = bench.turn(CALM)
+    assert (note["state"], note["reason"]) == ("waiting", None)
+    assert note["profiles"] == {"blog": "3 demonstrations, waiting for 6", "mail": None, "notes": None}
+
+
+def test_a_home_without_texts_says_what_it_waits_for(bench: Bench) -> None:
+    assert bench.turn() == {
+        "state": "waiting",
+        "reason": "no demonstration, waiting for 6",
+        "profiles": {"default": "no demonstration, waiting for 6"},
+        "unreadable": [],
+    }
+
+
+def test_a_sentence_is_noted_and_logged_when_it_changes_and_not_at_every_look(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    notes: list[str] = []
+    note = bench.store.note
+    monkeypatch.setattr(bench.store, "note", lambda key, value: (notes.append(key), note(key, value)))
+    bench.write(6)
+    for conditions in (GAME, GAME, CALM, CALM, GAME, Conditions(unreadable=("the lid",)), Conditions(on_battery=True)):
+        bench.turn(conditions)
+    assert notes == ["learning"] * 5
+    assert [each.getMessage() for each in caplog.records] == [
+        "not learning: other programs use more than 20 % of the graphics card",
+        "not learning: other programs use more than 20 % of the graphics card",
+        "not known, and so not heeded: the lid",
+        "not learning: on battery",
+    ]
+
+
+def test_learning_makes_room_for_a_game_and_does_not_begin_again_beside_it(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.begin()
+    note = bench.turn(GAME)
+    assert (note["state"], bench.engine.told, bench.engine.ended) == ("paused", [StopUpdate()], 1)
+    bench.engine.say(Stopped(run_id))
+    for _ in range(5):
+        bench.turn(GAME)
+    assert len(bench.engine.updates) == 1 and bench.engine.ready is None
+    bench.turn(CALM, seconds=60.0)
+    bench.turn()
+    assert [each.id for each in bench.engine.updates] == [run_id] * 2
+
+
+def test_an_engine_that_answers_clients_makes_room_when_they_have_their_answers(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.begin()
+    bench.engine.asked = True
+    bench.turn(GAME)
+    bench.engine.say(Stopped(run_id))
+    bench.turn(GAME)
+    assert bench.engine.ended == 0 and bench.engine.told == [StopUpdate()]
+    bench.engine.asked, bench.engine.last_asked = False, bench.now
+    bench.turn(GAME)
+    assert bench.engine.ended == 1
+
+
+def test_who_talks_with_it_beside_a_game_does_not_wait_for_its_model_at_every_turn(bench: Bench) -> None:
+    bench.engine.last_asked = bench.now
+    bench.turn(GAME, seconds=UNASKED_SECONDS - 5.0)
+    assert bench.engine.ended == 0
+    bench.turn(GAME, seconds=5.0)
+    assert bench.engine.ended == 1
+
+
+def test_a_pause_that_nobody_else_needs_the_memory_for_keeps_the_model_loaded(bench: Bench) -> None:
+    bench.write(6)
+    run_id = bench.begin()
+    bench.turn(Conditions(on_battery=True))
+    bench.engine.say(Stopped(run_id))
+    bench.turn()
+    assert bench.engine.told == [StopUpdate()] and bench.engine.ended == 0
+
+
+def test_what_was_asked_for_by_hand_is_not_ended_under_a_closed_lid(bench: Bench) -> None:
+    bench.write(6)
+    bench.begin(by_hand=True)
+    for _ in range(3):
+        assert bench.turn(Conditions(lid_closed=True))["state"] == "learning"
+    assert bench.engine.told == [] and bench.engine.ended == 0
+
+
+def test_a_jump_that_was_met_while_considering_is_told_at_the_next_look(bench: Bench) -> None:
+    assert not bench.considering.look()
+    bench.now += 8 * 3600.0
+    bench.considering.consider()
+    assert bench.considering.look() and not bench.considering.look()
+
+
+def test_an_engine_that_keeps_dying_learns_nothing(bench: Bench) -> None:
+    bench.write(6)
+    bench.engine.trouble = "the engine died 4 times in 5 minutes"
+    bench.considering.consider()
+    assert bench.store.runs() == []
+    assert bench.store.noted("learning")["reason"] == "the engine died 4 times in 5 minutes"
+
+
+def test_prompts_are_tried_only_while_nothing_holds_learning_and_left_alone_when_something_does(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, improve_prompts=True)
+    bench.write(5)
+    bench.engine.last_used = -1e9
+    bench.turn(GAME)
+    assert bench.engine.updates == []
+    bench.turn(CALM, seconds=20.0)
+    bench.considering.prompting._next_look = 0.0
+    bench.turn(CALM)
+    assert isinstance(bench.engine.updates[0], Improve)
+    ended = bench.engine.ended
+    bench.turn(GAME)
+    assert bench.engine.cancelled == [bench.engine.updates[0].id] and bench.engine.ended == ended + 1
+    bench.store.close()
+
+
+def test_a_full_disk_does_not_keep_a_run_from_being_paused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write(6)
+    bench.begin()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(bench.store, "add_note", full)
+    with pytest.raises(OSError, match="no space"):
+        bench.turn(Conditions(free_disk_bytes=0))
+    assert bench.engine.told == [StopUpdate()]
