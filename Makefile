@@ -1,5 +1,7 @@
 # make demo   see it work            make test    run the tests
 # make check  what CI runs           make format  tidy the code
+# make soak   half an hour of everything at once (ARGS="--minutes N")
+# make packages  wheel, source archive and Debian package, into dist/
 # make gpu    tests and benchmarks on an NVIDIA GPU (without network there: make wheels first, where there is one)
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # Small matrices do not gain from more threads, and the tests share the machine.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check lint format gpu wheels clean
+.PHONY: demo test check soak lint format gpu wheels packages clean
 
 demo: $(INSTALLED)
 	$(BIN)/dittod demo $(ARGS)
@@ -17,6 +19,9 @@ test: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/pytest -m 'not gpu'
 
 check: lint test
+
+soak: $(INSTALLED)
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -32,6 +37,12 @@ gpu:
 
 wheels: $(INSTALLED)
 	$(BIN)/python packaging/gpu_wheels.py
+
+packages: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	@if command -v dpkg-deb >/dev/null; then $(BIN)/python packaging/debian/build.py dist/*.whl dist; \
+	else echo 'no dpkg-deb: no Debian package' >&2; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wheels
