@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dittod.engine.protocol import Ready, Updated
 from dittod.errors import NotFound
@@ -53,6 +54,12 @@ def restore(store: Store, folder: Path) -> int:
     for each in sorted(found, key=lambda each: each.created_at):
         store.add_adapter(each)
     return len(found)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a kill left it before it was a version: none is entered without a manifest. One whose manifest cannot be
+    read was a version all the same."""
+    return folder.name.startswith(".") or not (folder / MANIFEST).exists()
 
 
 def promoted(store: Store, profile: str) -> Adapter | None:
@@ -125,13 +132,33 @@ def _write_manifest(adapter: Adapter) -> None:
 
 
 def _from_manifest(folder: Path) -> Adapter | None:
-    """What `_write_manifest` left; None where there is none, or not of this folder."""
+    """What `_write_manifest` left, this dittod's or another's: without what only explains it, it is a version all the
+    same. None where there is none, or not of this folder."""
     try:
-        values = json.loads((folder / MANIFEST).read_bytes())
-        given = values["verdict"]
-        verdict = Verdict(given["promoted"], tuple(given["reasons"]), given["figures"])
-        values |= {"verdict": verdict, "demonstration_ids": tuple(values["demonstration_ids"])}
-        made = Adapter(**values, state="candidate", promoted_at=None, path=str(folder))
-    except (OSError, ValueError, TypeError, KeyError):
+        told = json.loads((folder / MANIFEST).read_bytes())
+        if told["id"] != folder.name:
+            return None
+        return Adapter(
+            id=folder.name,
+            profile=str(told["profile"]),
+            number=0,  # given by the store
+            state="candidate",
+            path=str(folder),
+            run_id=str(told.get("run_id", "")),
+            base_model=str(told["base_model"]),
+            base_revision=str(told["base_revision"]),
+            template_sha256=str(told["template_sha256"]),
+            demonstration_ids=tuple(map(str, told.get("demonstration_ids", ()))),
+            seed=int(told.get("seed", 0)),
+            created_at=float(told.get("created_at", folder.stat().st_mtime)),
+            promoted_at=None,
+            verdict=_verdict(told.get("verdict", {})),
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return made if made.id == folder.name else None
+
+
+def _verdict(told: Mapping[str, Any]) -> Verdict:
+    """One from before verdicts said so was passed by no gate that is known."""
+    reasons, figures = told.get("reasons", ()), told.get("figures", {})
+    return Verdict(told.get("promoted") is True, tuple(map(str, reasons)), dict(figures))

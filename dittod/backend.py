@@ -111,7 +111,6 @@ class DaemonBackend:
         while (ready := self._engine.ready) is None:
             if self._engine.pid is None:
                 raise self._engine.why_not()
-            self._engine.end_a_hung_start()
             await asyncio.sleep(0.05)
         return ready
 

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,7 +78,7 @@ def _crontab(given: str) -> str:
         if day != "*" and week != "*":  # cron means either of them, APScheduler both
             raise ValueError("days of the month and days of the week cannot be given together")
         found = " ".join((minute, hour, day, month, week if week == "*" else ",".join(_days_of_week(week))))
-        if CronTrigger.from_crontab(found).get_next_fire_time(None, datetime.now().astimezone()) is None:
+        if CronTrigger.from_crontab(found, timezone=UTC).get_next_fire_time(None, datetime.now(UTC)) is None:
             raise ValueError("that never comes")  # the 31st of February, say
     except ValueError as error:
         raise ValueError(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -38,7 +39,7 @@ MANY_EVENTS = 1000  # at once: the system may have dropped others
 TICK_SECONDS = 0.2  # between two looks at events, runs and the engine
 LOOK_SECONDS = 2.0  # between two looks at the machine
 TEND_SECONDS = 600.0  # between two looks at the room that the home takes, where no update ends meanwhile
-END_SECONDS = 4.0  # for all threads together to end their rounds
+END_SECONDS = 4.0  # for all threads together, and the engine, to end their rounds
 GRACE_SECONDS = 60  # by which a look that is due may be late; a machine that slept through it has missed it
 
 
@@ -49,7 +50,7 @@ class Daemon:
         self.home = home
         self.settings = settings
         self.store = store
-        private.keep_sealed(home, store, wanted=settings.encrypt)
+        private.keep_sealed(home, store, wanted=settings.encrypt if "encrypt" in settings.model_fields_set else None)
         self.engine = Engine(
             settings.base_model,
             settings.quantisation,
@@ -74,6 +75,7 @@ class Daemon:
         self._watch = Watch(self.folder.root, self._events)
         self.scheduler = BackgroundScheduler(
             logger=logging.getLogger("dittod.scheduler"),
+            timezone=UTC,  # its own guess fails for some that the system knows
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": GRACE_SECONDS},
         )
         self._trouble = ""  # of considering, the last time
@@ -102,26 +104,27 @@ class Daemon:
             thread.start()
             self.threads.append(thread)
 
-    def stop(self) -> None:
-        """End the threads and the engine. An update goes on from its last checkpoint at the next start."""
+    def stop(self, patience_seconds: float = END_SECONDS) -> None:
+        """End the threads and the engine, together in that time. An update goes on from its last checkpoint at the next
+        start."""
         self._stopping.set()
         self.scheduler.shutdown(wait=False)
         self.folder.close()
-        deadline = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + patience_seconds
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._watch.stop()
-        self.engine.stop()
+        self.engine.stop(max(0.0, deadline - time.monotonic()))
         with suppress(DittodError):  # on a full disk they stay as they are, and count for nothing without a daemon
             self._note_engine()
             self._note_reading(False)
             self.considering.end()
 
     def _schedule(self) -> None:
-        """Again where the clock was set: what APScheduler had planned by it is void."""
+        """Again where the clock or the time zone was set: what APScheduler had planned by it is void."""
         settings = self.settings
         for name, work, trigger in (
-            ("rescan", self._rescan_due.set, IntervalTrigger(seconds=settings.rescan_seconds)),
+            ("rescan", self._rescan_due.set, IntervalTrigger(seconds=settings.rescan_seconds, timezone=UTC)),
             ("consider", self._consider, _looks(settings)),
         ):
             self.scheduler.add_job(work, trigger, id=name, replace_existing=True)
@@ -155,7 +158,7 @@ class Daemon:
     def _look(self) -> None:
         """One round of the thread that looks at the machine."""
         if self.considering.look():
-            log.info("the machine has slept, or its clock was set: looking at everything again")
+            log.info("the machine has slept, or its clock or time zone was set: looking at everything again")
             self._rescan_due.set()
             self._schedule()
         self._tend_room()
@@ -208,8 +211,9 @@ class Daemon:
 def _looks(settings: Settings) -> BaseTrigger:
     """When to decide whether to learn."""
     if settings.consider_at is not None:
-        return CronTrigger.from_crontab(settings.consider_at)
-    return IntervalTrigger(seconds=settings.consider_seconds)
+        here = datetime.now().astimezone().tzinfo  # as it is now; what changes it has the looks planned anew
+        return CronTrigger.from_crontab(settings.consider_at, timezone=here)
+    return IntervalTrigger(seconds=settings.consider_seconds, timezone=UTC)
 
 
 def _attempt(work: Callable[[], None], trouble: str) -> str:

@@ -308,11 +308,14 @@ def encryption(home: Home, settings: Settings) -> Check:
     marker = noted(home, "sealed")
     if not settings.encrypt and not marker:
         return Check("encryption", "ok", "off")
+    if marker and "encrypt" not in settings.model_fields_set:
+        remedy = f"set encrypt = true in {home.settings}, or encrypt = false to convert them back"
+        return Check("encryption", "broken", "texts are encrypted, and no setting says whether they should be", remedy)
     if missing := [name for name in ("cryptography", "keyring") if find_spec(name) is None]:
         remedy = "pip install 'dittod[encryption]', or unset encrypt"
         return Check("encryption", "broken", f"{' and '.join(missing)} is not installed", remedy)
     try:
-        sealing.seal_of(marker)
+        sealing.seal_of(marker) if marker else sealing.need_keyring()
     except DittodError as error:
         return Check("encryption", "broken", error.title, error.hint)
     return Check("encryption", "ok", "the key is in the keyring" if marker else "begins at the next start")

@@ -5,7 +5,7 @@ Knows nothing of runs, engine or store: what is to be judged is handed in, and t
 
 from __future__ import annotations
 
-from dittod.schedule import Limits, Signals, reason_to_pause, reason_to_stay_paused
+from dittod.schedule import Limits, Signals, goes_on_later, reason_to_pause, reason_to_stay_paused
 
 LEAST_SECONDS = 30.0  # of a pause; twice that for each other one that began within the last hour
 LONGEST_LEAST_SECONDS = 1800.0
@@ -20,6 +20,7 @@ class Hold:
         self._by_hand = by_hand
         self._began: list[float] = []  # the pauses of the last hour, in monotonic seconds
         self._until = 0.0  # monotonic seconds: before that no pause ends by itself
+        self._rest: str | None = None  # what is said from the end of the reason to the end of the pause
         self.reason: str | None = NOT_LOOKED
 
     def look(self, signals: Signals, now: float, *, at_work: bool, waiting: bool) -> str | None:
@@ -35,8 +36,10 @@ class Hold:
         else:
             reason = reason_to_stay_paused(signals, self._limits, by_hand=self._by_hand)
             if reason is None and held and now < self._until:
-                reason = self.reason
-        self.reason = reason
+                self._rest = self._rest or goes_on_later(signals.now, self._until - now, str(self.reason))
+                self.reason = self._rest
+                return self.reason
+        self.reason, self._rest = reason, None
         return reason
 
     def _begin(self, now: float) -> None:

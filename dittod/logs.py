@@ -38,8 +38,8 @@ QUIET = ("apscheduler", "dittod.scheduler", "uvicorn.error")  # loggers of which
 class LogFile:
     """A file that only its user can read, and that makes room for itself when it is full.
 
-    It stays the same file: what it held is copied beside it. So whoever has it open, a crashing interpreter say or
-    another process at its end, goes on to write to where it is looked for.
+    Unless somebody else removes it, it stays the same file: what it held is copied beside it. So whoever has it open, a
+    crashing interpreter say or another process at its end, goes on to write to where it is looked for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,6 +54,13 @@ class LogFile:
         if os.name != "nt":
             os.fchmod(descriptor, 0o600)
         return descriptor
+
+    def is_open_as(self, descriptor: int) -> bool:
+        """Whether what is written there is found at its path: nobody has removed it, and it could be made."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except OSError:
+            return False
 
     def rotate_if_full(self) -> None:
         """On a full disk the old lines are dropped rather than kept."""
@@ -90,12 +97,21 @@ class _ToFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record).encode("utf-8", "replace") + b"\n"
         try:
+            self._find_again()
             self._file.rotate_if_full()
             written = os.write(self.descriptor, b"\n" + line if self._is_torn else line)
             self._is_torn = written < len(line)
             self._has_complained = False
         except OSError as error:
             self._complain(error)
+
+    def _find_again(self) -> None:
+        """The descriptor keeps its number: a crashing interpreter writes to it too."""
+        if not self._file.is_open_as(self.descriptor):
+            found = self._file.open()
+            os.dup2(found, self.descriptor, inheritable=False)
+            os.close(found)
+            self._is_torn = False
 
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:

@@ -11,6 +11,7 @@ import os
 import shutil
 from contextlib import suppress
 
+from dittod.errors import DittodError
 from dittod.paths import Home
 from dittod.store import Store
 
@@ -29,16 +30,22 @@ def keep_to_itself() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def keep_sealed(home: Home, store: Store, *, wanted: bool) -> None:
+def keep_sealed(home: Home, store: Store, *, wanted: bool | None) -> None:
     """From now on texts and samples lie encrypted in the home, or in the open; what is there is converted. Nobody else
-    may be writing. Raises DittodError, with everything as it was, where there is no key.
+    may be writing. Raises DittodError, with everything as it was, where there is no key, and where nobody has said that
+    a sealed store is to be opened (`wanted` None): settings may be lost.
 
     Checkpoints are not converted: an unfinished update begins anew."""
+    if wanted is None and store.is_sealed:
+        raise DittodError(
+            "the texts in the home are encrypted, and no setting says whether they should be",
+            f"set encrypt = true in {home.settings}, or encrypt = false to convert them back",
+        )
 
     def forget_checkpoints() -> None:
         state = "sealed" if wanted else "in the open"
-        log.warning("encrypt = %s: texts in the home lie %s from now on", str(wanted).lower(), state)
+        log.warning("encrypt = %s: texts in the home lie %s from now on", str(bool(wanted)).lower(), state)
         for folder in home.runs.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
 
-    store.seal(wanted, forget_checkpoints)
+    store.seal(bool(wanted), forget_checkpoints)

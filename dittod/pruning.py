@@ -1,10 +1,10 @@
-"""The disk budget: whose weights go when adapters, runs, logs and the quantised base model take too much room.
+"""The disk budget: whose weights go when adapters, runs, logs and copies of base models take too much room.
 
 Never those of a version that its profile serves or would roll back to, nor of a pinned one, nor any of a profile that
 is learning. A version whose weights go leaves its row, its reasons and its figures. Its folder stays for some minutes
 more: a request that was given the version before may still wait for the engine to start. Copies of base models that
-are no longer used go before any version. Neither the store nor the watched folder counts, and nothing here knows why
-the rest of the disk is full.
+are no longer used go before any version. Neither the store nor the watched folder counts, nor the copy that is in use,
+which the next start would make anew. Nothing here knows why the rest of the disk is full.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Pruning:
                 shutil.rmtree(each.path, ignore_errors=True)
 
     def _prune(self) -> None:
-        room = self._settings.disk_budget - _other_bytes(self._home)
+        room = self._settings.disk_budget - _other_bytes(self._home, self._settings.base_model)
         made, sizes = self._store.adapters(), _sizes(self._home)
         for copy in _unused_copies(self._home, self._settings.base_model):
             if room < sum(sizes.get(each.id, 0) for each in made if each.state != "pruned"):
@@ -117,8 +117,9 @@ def use_of(home: Home, store: Store, settings: Settings) -> dict[str, object]:
     """How the disk stands, for status and doctor: `used_bytes`, `budget_bytes` and `sentence`, None where all is well.
     What is pruned counts as gone."""
     sizes = _sizes(home)
-    used = _other_bytes(home) + sum(sizes.get(each.id, 0) for each in store.adapters() if each.state != "pruned")
-    trouble = full(home) or over_budget(used, _bytes_in(home.quantised), settings.disk_budget)
+    used = _other_bytes(home, settings.base_model)
+    used += sum(sizes.get(each.id, 0) for each in store.adapters() if each.state != "pruned")
+    trouble = full(home) or over_budget(used, settings.disk_budget)
     return {"used_bytes": used, "budget_bytes": settings.disk_budget, "sentence": trouble}
 
 
@@ -130,14 +131,13 @@ def full(home: Home) -> str | None:
     return f"the disk is full: {free / 2**20:.0f} MiB are free; nothing is lost, and it goes on when there is room"
 
 
-def over_budget(used: int, quantised: int, budget: int) -> str | None:
-    """The sentence where all that may go is gone, and it is still too much. `quantised`: bytes of base models in it."""
+def over_budget(used: int, budget: int) -> str | None:
+    """The sentence where all that may go is gone, and it is still too much."""
     if used <= budget:
         return None
-    model = f", {_size(quantised)} of it the base model in four bits" if quantised else ""
     return (
-        f"dittod takes {_size(used)} on the disk{model}, and disk_budget is {_size(budget)}: what is served, pinned or"
-        " would be rolled back to stays; raise disk_budget, or unpin versions"
+        f"versions, runs and logs take {_size(used)} on the disk, and disk_budget is {_size(budget)}: what is served,"
+        " pinned or would be rolled back to stays; raise disk_budget, or unpin versions"
     )
 
 
@@ -150,8 +150,8 @@ def _sizes(home: Home) -> dict[str, int]:
     return {folder.name: _bytes_in(folder) for folder in _folders_in(home.adapters)}
 
 
-def _other_bytes(home: Home) -> int:
-    return sum(map(_bytes_in, (home.runs, home.logs, home.quantised)))
+def _other_bytes(home: Home, base_model: str) -> int:
+    return sum(map(_bytes_in, (home.runs, home.logs, *_unused_copies(home, base_model))))
 
 
 def _unused_copies(home: Home, base_model: str) -> list[Path]:

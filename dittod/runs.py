@@ -16,6 +16,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from dittod import adapters
 from dittod.config import Settings
 from dittod.engine import protocol
@@ -30,7 +32,7 @@ from dittod.types import Adapter, Demonstration, Run, RunState
 
 log = logging.getLogger("dittod")
 
-MOST_FULL = 16  # times that a run finds no room on the disk
+MOST_FULL = 16  # times that a run finds no room on the disk or in memory
 FULL_SECONDS = 15.0  # until it is tried again, twice as long each time
 clock = time.monotonic
 MOST_DEATHS = 3  # of the engine during one run; after that the run is what kills it
@@ -99,7 +101,7 @@ class Runs:
         self._active: str | None = None  # id of the run the engine works on
         self._told_to_stop = False  # the engine was, for the active run
         self._deaths: dict[str, int] = {}
-        self._met_full: dict[str, int] = {}  # how often a run found no room on the disk
+        self._met_full: dict[str, int] = {}  # how often a run found no room on the disk or in memory
         self._not_before: dict[str, float] = {}  # monotonic seconds
         self.ended = 0  # runs, since the start
         self._written_at = 0.0
@@ -133,8 +135,9 @@ class Runs:
         """Have the engine leave the active run alone, once it has written its checkpoint. The run stays open."""
         run = self.active
         if run is not None and not self._told_to_stop:
-            self._tell_to_stop()  # first: on a full disk there is nothing to note
-            self._note(run, f"paused at {at:%H:%M}: {reason}")
+            self._tell_to_stop()
+            with suppress(DittodError):  # on a full disk the pause is all there is
+                self._note(run, f"paused at {at:%H:%M}: {reason}")
 
     def tidy(self) -> None:
         """Remove the checkpoints of runs that were stopped, when the engine has let go of them."""
@@ -178,8 +181,9 @@ class Runs:
             raise
 
     def _begin_anew(self, run: Run) -> None:
-        """With the texts as they are now: what was deleted must not be learnt from."""
+        """With the texts as they are now: what was deleted must not be learnt from, and what came is not new after."""
         shutil.rmtree(self._home.runs / run.id, ignore_errors=True)
+        now = self._now()  # first: what comes in while it is chosen is new
         selection = next_selection(self._store, self._settings, run.profile)
         if not selection.learn:
             self._finish(
@@ -188,6 +192,7 @@ class Runs:
             return
         self._store.change_run(
             run.id,
+            requested_at=now,
             demonstration_ids=[each.id for each in selection.learn],
             held_out_ids=[each.id for each in selection.held_out],
             progress={},
@@ -233,7 +238,7 @@ class Runs:
                 self._note(run, event.sentence)
             case Updated():
                 self._enter(run, update, event)
-            case Failed(code=protocol.DISK_FULL):
+            case Failed(code=protocol.DISK_FULL | protocol.OUT_OF_MEMORY):
                 self._wait_for_room(run, event)
             case Failed():
                 self._finish(run, state="failed", error=f"{event.title}; {event.hint}")
@@ -243,15 +248,16 @@ class Runs:
                 self._set_active(None)
 
     def _wait_for_room(self, run: Run, failed: Failed) -> None:
-        """The run goes on from its checkpoint. `min_free_disk` holds it meanwhile; where the system sees room that is
-        not for us, a quota's say, it tries again ever later, and fails after half a day of that."""
+        """On the disk or in memory. The run goes on from its checkpoint. `min_free_disk` and `min_free_memory` hold it
+        meanwhile; where the system sees room that is not for us, a quota's say, it tries again ever later, and fails
+        after half a day of that."""
         met = self._met_full[run.id] = self._met_full.get(run.id, 0) + 1
         if met > MOST_FULL:
             self._finish(run, state="failed", error=f"{failed.title}; {failed.hint}")
             return
         self._not_before[run.id] = clock() + min(3600.0, FULL_SECONDS * 2**met)
         self._set_active(None)
-        with suppress(DittodError):  # the disk is full for the store too, likely
+        with suppress(DittodError):  # a full disk is full for the store too, likely
             self._note(run, f"{failed.title}: it goes on from its checkpoint when there is room")
 
     def _note(self, run: Run, sentence: str) -> None:
@@ -334,7 +340,7 @@ class Runs:
 
 
 def sweep(home: Home, store: Store) -> None:
-    """At start: what a kill left behind. Folders of runs that ended, and half-written adapters."""
+    """At start: what a kill left behind. Folders of runs that ended, half-written adapters, edited prompts."""
     open_runs = {run.id for run in store.runs(*OPEN)}
     if not open_runs and (count := adapters.restore(store, home.adapters)):
         log.warning("%d versions that the store did not know are listed again, as candidates", count)
@@ -342,10 +348,24 @@ def sweep(home: Home, store: Store) -> None:
     for folder in home.runs.iterdir():
         if folder.name not in open_runs:
             shutil.rmtree(folder, ignore_errors=True)
+    editing = home.root / "editing"
+    if not any(map(_is_edited, editing.glob("prompt-*.md"))):
+        shutil.rmtree(editing, ignore_errors=True)  # with what the editor keeps besides
     if not open_runs:
         for folder in home.adapters.iterdir():
-            if folder.name not in known:
+            if folder.name not in known and adapters.is_unfinished(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+            elif folder.name not in known:
+                log.warning("a version in the folder adapters stays unlisted: its manifest cannot be read")
+
+
+def _is_edited(prompt: Path) -> bool:
+    """Whether the `dittod demos edit` that made it lives. A process that began later has only got the same number."""
+    try:
+        began = psutil.Process(int(prompt.stem.removeprefix("prompt-"))).create_time()
+        return began < prompt.stat().st_mtime + 1.0
+    except (OSError, ValueError, psutil.Error):
+        return False
 
 
 def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:

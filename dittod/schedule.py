@@ -1,13 +1,25 @@
 """When to learn. Pure: signals and limits in, a sentence or None out; the same sentence in CLI, dashboard and log.
 
-A sentence stays the same while the situation does: it names limits, times of the day and coarse values, and counts
-nothing down. Knows neither how a machine is probed nor what a pause does.
+A sentence stays the same while the situation does: it names limits and times of the day, no values that were read, and
+counts nothing down. Knows neither how a machine is probed nor what a pause does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, time
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """What the engine takes, in bytes: of the machine's memory, or of the graphics card's."""
+
+    held: int = 0  # now
+    learning: int = 0  # the most that it was seen to hold while it learnt; 0: it has not been seen
+
+    def now(self, held: int, *, learns: bool) -> EngineMemory:
+        """The same with what it holds by now."""
+        return EngineMemory(held, max(self.learning, held) if learns else self.learning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,8 @@ class Conditions:
     gpu_use_percent: float | None = None  # by other programs
     free_disk_bytes: int | None = None  # where the home lies
     unreadable: tuple[str, ...] = ()  # what should be there and could not be read, in words
+    engine_memory: EngineMemory = EngineMemory()
+    engine_gpu_memory: EngineMemory = EngineMemory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +51,10 @@ class Signals:
     learning: bool  # a run, of whichever profile, is requested or under way
     now: datetime  # local time
     conditions: Conditions = field(default_factory=Conditions)
+    waiting_demonstrations: int = 0  # of the new ones, those that came in longer ago than LONG_WAIT_SECONDS
     reading: bool = False  # files in the watched folder are still being read
     seconds_since_failure: float | None = None  # of the profile's latest run; None: it did not fail
+    failures: int = 0  # of the profile's latest runs, one after the other, with the same texts
     seconds_since_update: float | None = None  # since the profile's last run ended; None: there was none
     seconds_since_request: float | None = None  # None: there was none since the start
     paused_until: datetime | None = None  # by hand; datetime.max: until dittod resume
@@ -66,11 +82,12 @@ class Limits:
     min_free_disk: int = 0
 
 
-PAUSE_AFTER_FAILURE_SECONDS = 3600.0  # what failed once will mostly fail again at once
+PAUSE_AFTER_FAILURE_SECONDS = 3600.0  # what failed once will mostly fail again at once; doubled for each further one
+LONGEST_PAUSE_AFTER_FAILURE_SECONDS = 24 * 3600.0
 BACK_SECONDS = 10.0  # a hand on keyboard or mouse so recently: the person is back, which pauses what runs
 COOLER_CELSIUS = 5.0  # below the limit before learning starts: it will make the machine hotter
 ALMOST_EMPTY_PERCENT = 10.0  # of a battery: by then even what was asked for by hand is held up
-SIZE_STEPS = 8  # of a limit in bytes; sentences name the next one, so that they do not change with every byte
+LONG_WAIT_SECONDS = 24 * 3600.0  # of enough texts: after that requests, to which learning gives way, keep it no longer
 
 
 def reason_to_wait(signals: Signals, limits: Limits) -> str | None:
@@ -163,16 +180,23 @@ def _too_little_new(signals: Signals, limits: Limits) -> str | None:
 
 def _too_soon(signals: Signals, limits: Limits) -> str | None:
     """After a failure first: what failed ended as well."""
-    if at := _later(signals.now, signals.seconds_since_failure, PAUSE_AFTER_FAILURE_SECONDS):
+    if at := _later(signals.now, signals.seconds_since_failure, pause_after(signals.failures)):
         return f"the last update failed; the next one may start at {at}"
     if at := _later(signals.now, signals.seconds_since_update, limits.rest_seconds):
         return f"updated less than {_duration(limits.rest_seconds)} ago; next at {at}"
     return None
 
 
+def pause_after(failures: int) -> float:
+    """Seconds from the latest of so many failures to the next try."""
+    doubled = PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(max(0, failures - 1), 16)
+    return min(doubled, LONGEST_PAUSE_AFTER_FAILURE_SECONDS)
+
+
 def _requests(signals: Signals, limits: Limits) -> str | None:
     since = signals.seconds_since_request
-    if since is None or since >= limits.quiet_seconds:
+    enough = limits.new_demonstrations if signals.ever_learnt else limits.min_demonstrations
+    if since is None or since >= limits.quiet_seconds or signals.waiting_demonstrations >= enough:
         return None
     return f"requests are coming in; learns {_duration(limits.quiet_seconds)} after the last one"
 
@@ -242,33 +266,37 @@ def _gpu_use(conditions: Conditions, limits: Limits, starting: bool) -> str | No
 
 
 def _temperature(conditions: Conditions, limits: Limits, starting: bool) -> str | None:
-    limit, celsius = limits.max_temperature_celsius, conditions.temperature_celsius
-    if celsius is None or celsius <= limit - (COOLER_CELSIUS if starting else 0.0):
+    celsius = conditions.temperature_celsius
+    most = limits.max_temperature_celsius - (COOLER_CELSIUS if starting else 0.0)
+    if celsius is None or celsius <= most:
         return None
-    if celsius <= limit:
-        return f"still too warm: more than {limit - COOLER_CELSIUS:g} °C"
-    return f"too hot: more than {max(limit, celsius // 5 * 5):g} °C, the limit is {limit:g}"
+    return f"too hot to begin: more than {most:g} °C" if starting else f"too hot: more than {most:g} °C"
 
 
 def _memory(conditions: Conditions, limits: Limits, starting: bool) -> str | None:
-    return _short_of("of memory", conditions.free_memory_bytes, limits.min_free_memory, starting)
+    free, wanted = conditions.free_memory_bytes, limits.min_free_memory
+    return _short_of("of memory", free, wanted, starting, conditions.engine_memory)
 
 
 def _gpu_memory(conditions: Conditions, limits: Limits, starting: bool) -> str | None:
-    wanted = limits.min_free_gpu_memory
-    return _short_of("of the graphics card's memory", conditions.free_gpu_memory_bytes, wanted, starting)
+    free, wanted = conditions.free_gpu_memory_bytes, limits.min_free_gpu_memory
+    return _short_of("of the graphics card's memory", free, wanted, starting, conditions.engine_gpu_memory)
 
 
 def _disk(conditions: Conditions, limits: Limits, starting: bool) -> str | None:
-    return _short_of("of the disk", conditions.free_disk_bytes, limits.min_free_disk, starting)
+    return _short_of("of the disk", conditions.free_disk_bytes, limits.min_free_disk, starting, EngineMemory())
 
 
-def _short_of(what: str, free: int | None, wanted: int, starting: bool) -> str | None:
-    """What runs is paused when half of it is gone too."""
-    if free is None or free >= (wanted if starting else wanted / 2):
+def _short_of(what: str, free: int | None, wanted: int, starting: bool, engine: EngineMemory) -> str | None:
+    """What runs is paused when half of it is gone too, whoever took it. What starts must find what it will take as
+    well: else it would be the one that takes it, be paused for that, give it back and start again."""
+    least = wanted + max(0, engine.learning - engine.held) if starting else wanted / 2
+    if free is None or free >= least:
         return None
-    shown = (free * SIZE_STEPS // wanted + 1) * wanted / SIZE_STEPS
-    return f"less than {_size(shown)} {what} is free; {_size(wanted)} is to stay free"
+    if not (starting and engine.learning):
+        return f"less than {_size(wanted)} {what} is free"
+    took = f"learning takes {_size(engine.learning)}, and {_size(wanted)} is to stay free"
+    return f"less than {_size(wanted + engine.learning)} {what} is free: {took}"
 
 
 def _later(now: datetime, since: float | None, seconds: float) -> str | None:
@@ -277,6 +305,11 @@ def _later(now: datetime, since: float | None, seconds: float) -> str | None:
         return None
     at = now.timestamp() + seconds - max(0.0, since)
     return _moment(datetime.fromtimestamp(at + 30.0, now.tzinfo), now)
+
+
+def goes_on_later(now: datetime, seconds: float, reason: str) -> str:
+    """What is said in so many seconds before the end of a pause whose reason is past."""
+    return f"goes on at {_later(now, 0.0, seconds)}; it was: {reason}"
 
 
 def _moment(when: datetime, now: datetime) -> str:

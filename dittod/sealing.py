@@ -12,6 +12,7 @@ import hmac
 import logging
 import os
 import secrets
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,12 @@ SEALED = {  # by table: what identifies a row, and what holds words or correspon
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _CHECK = "dittod"  # sealed in the marker, to know the right key by
+_PATIENCE_SECONDS = 2.0  # with a keyring that asks its user, before that is said
 _START_OVER = "start over: remove dittod.sqlite* in the home; the watched folder is read again, what was learnt is lost"
+
+
+class NoKey(DittodError):
+    """The key of a sealed store cannot be had, now or ever."""
 
 
 class Cipher:
@@ -103,7 +109,7 @@ def make_marker() -> dict[str, str]:
     """A new key in the keyring. Returns what the store notes of it: its name, and a value to know it by. Raises
     DittodError where there is no keyring that keeps secrets."""
     name, key = secrets.token_hex(8), secrets.token_bytes(_KEY_BYTES)
-    with _or_else("set encrypt = false"):
+    with _in_words():
         backend = _backend()
         _asked(backend.set_password, SERVICE, name, key.hex())
         if _asked(backend.get_password, SERVICE, name) != key.hex():
@@ -111,15 +117,23 @@ def make_marker() -> dict[str, str]:
     return {"key": name, "check": b64encode(Cipher(key).close(_CHECK.encode(), name)).decode("ascii")}
 
 
+def need_keyring() -> None:
+    """Raises DittodError where there is no keyring to put a new key into. It is not written to."""
+    with _in_words():
+        _backend()
+
+
 def seal_of(marker: Mapping[str, str]) -> Seal:
-    """The seal of a store with this marker ({}: it is not sealed), its key taken from the keyring. Raises DittodError
-    where the key is not there or is another one."""
+    """The seal of a store with this marker ({}: it is not sealed), its key taken from the keyring. Raises NoKey where
+    the keyring cannot be reached, and where the key is not there or is another one."""
     if not marker:
         return Seal()
-    with _or_else(_START_OVER):
+    try:
         found = _asked(_backend().get_password, SERVICE, marker["key"])
+    except _NoKeyring as error:  # the key may well be in it: nobody is told to start over
+        raise NoKey(str(error), error.remedy) from None
     if not found:
-        raise DittodError(
+        raise NoKey(
             f"the key of the sealed texts ({SERVICE}, {marker['key']}) is not in the keyring: without it they are lost",
             f"put the key back, or {_START_OVER}",
         )
@@ -127,7 +141,7 @@ def seal_of(marker: Mapping[str, str]) -> Seal:
         key = bytes.fromhex(found)
         Cipher(key).open(_decoded(marker["check"]), marker["key"])
     except (DittodError, ValueError):
-        raise DittodError(
+        raise NoKey(
             f"the key in the keyring ({SERVICE}, {marker['key']}) is not the one of the sealed texts",
             f"put the right key back, or {_START_OVER}",
         ) from None
@@ -151,12 +165,12 @@ class _NoKeyring(Exception):
 
 
 @contextmanager
-def _or_else(otherwise: str) -> Iterator[None]:
-    """For the user, with what else they can do."""
+def _in_words() -> Iterator[None]:
+    """For a user whose store is not sealed yet."""
     try:
         yield
     except _NoKeyring as error:
-        raise DittodError(str(error), f"{error.remedy}, or {otherwise}") from None
+        raise DittodError(str(error), f"{error.remedy}, or set encrypt = false") from None
 
 
 def _backend() -> Any:
@@ -174,8 +188,24 @@ def _backend() -> Any:
 
 
 def _asked(question: Any, *arguments: str) -> Any:
-    """The keyring's answer. Backends are plug-ins, and raise what they like; their messages are left out."""
+    """The keyring's answer. It may ask its user first, for as long as they like: in a thread of its own, so that
+    signals are heard meanwhile. Backends are plug-ins, and raise what they like; their messages are left out."""
+    answers: list[tuple[Any, BaseException | None]] = []
+    asking = threading.Thread(target=lambda: answers.append(_tried(question, *arguments)), name="keyring", daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_SECONDS)
+    if asking.is_alive():
+        log.warning("waiting for the keyring: it may be asking you to unlock it")
+    while asking.is_alive():
+        asking.join(_PATIENCE_SECONDS)
+    answer, fault = answers[0]
+    if fault is not None:
+        raise _NoKeyring(f"the system's keyring cannot be used ({type(fault).__name__})")
+    return answer
+
+
+def _tried(question: Any, *arguments: str) -> tuple[Any, BaseException | None]:
     try:
-        return question(*arguments)
-    except Exception as error:
-        raise _NoKeyring(f"the system's keyring cannot be used ({type(error).__name__})") from None
+        return question(*arguments), None
+    except BaseException as error:  # whatever it is, somebody waits for it
+        return None, error

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from dittod.config import Settings
-from dittod.schedule import Conditions, Limits, Signals, reason_to_wait
+from dittod.schedule import LONG_WAIT_SECONDS, Conditions, Limits, Signals, reason_to_wait
 from dittod.store import Store
 
 # Notes in the store:
-PAUSE = "pause"  # by hand: {"until": POSIX seconds or None}, else {}
+PAUSE = "pause"  # by hand: {"until": POSIX seconds or None, "said_at": POSIX seconds}, else {}
 LEARNING = "learning"  # what a running daemon says of why nothing is learnt; else {}
+
+MOST_FAILURES = 8  # that are counted: long before, the pause is at its longest
 
 
 def limits(settings: Settings) -> Limits:
@@ -58,12 +60,15 @@ def of_profile(store: Store, profile: str, machine: Signals, limits: Limits) -> 
     ended = store.latest_run(profile, "done", "stopped", "failed")
     enough = max(limits.min_demonstrations, limits.new_demonstrations)
     since = seen.requested_at if seen else 0.0
+    has_failed = ended is not None and ended.state == "failed"
     return replace(
         machine,
         demonstrations=store.count_demonstrations(profile, most=enough),
         new_demonstrations=store.count_demonstrations(profile, since=since, most=enough),
+        waiting_demonstrations=_waiting(store, profile, since, machine, limits),
         ever_learnt=seen is not None,
-        seconds_since_failure=_seconds_since(ended.finished_at, now) if ended and ended.state == "failed" else None,
+        seconds_since_failure=_seconds_since(ended.finished_at, now) if ended and has_failed else None,
+        failures=_failures(store, profile, since) if has_failed else 0,
         seconds_since_update=_seconds_since(seen.finished_at, now) if seen else None,
     )
 
@@ -84,11 +89,33 @@ def paused_until(store: Store, now: float) -> datetime | None:
     return datetime.fromtimestamp(note["until"]) if note["until"] > now else None
 
 
-def bring_pause_forward(store: Store, seconds: float) -> None:
-    """The clock was set back by so much: a pause ends when it would have ended."""
-    until = store.noted(PAUSE).get("until")
-    if until is not None:
-        store.note(PAUSE, {"until": until - seconds})
+def bring_pause_forward(store: Store, seconds: float, *, since: float, now: float) -> None:
+    """The clock, which shows `now` (POSIX seconds), was set back by so much, at some time from `since` on, by itself: a
+    pause keeps its length. One that was said after that, or ends at no time, stays as it is."""
+    pause = store.noted(PAUSE)
+    said_at = pause.get("said_at")
+    if pause.get("until") is None or (said_at is not None and since <= said_at <= now):
+        return
+    ahead = max(seconds, (said_at or now) - now)  # set back while nobody compared clocks: by that at least
+    if ahead > 0.0:
+        store.note(PAUSE, {"until": pause["until"] - ahead, "said_at": min(now, (said_at or now) - ahead)})
+
+
+def _waiting(store: Store, profile: str, since: float, machine: Signals, limits: Limits) -> int:
+    """Demonstrations from after `since` that have waited for long. Only counted while requests hold learning up."""
+    asked = machine.seconds_since_request
+    if asked is None or asked >= limits.quiet_seconds:
+        return 0
+    recently = machine.now.timestamp() - LONG_WAIT_SECONDS
+    if recently <= since:
+        return 0
+    return store.count_demonstrations(profile, since=since) - store.count_demonstrations(profile, since=recently)
+
+
+def _failures(store: Store, profile: str, since: float) -> int:
+    """How many of the profile's runs that were requested since then have failed with all the texts that it has now."""
+    failed = [run.requested_at for run in store.runs("failed", profile=profile) if run.requested_at > since]
+    return sum(not store.count_demonstrations(profile, since=at, most=1) for at in failed[-MOST_FAILURES:])
 
 
 def _seconds_since(then: float | None, now: float) -> float:

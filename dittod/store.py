@@ -12,6 +12,7 @@ import math
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -33,7 +34,7 @@ from dittod.rows import (
     as_run,
     json_values,
 )
-from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, demonstration_id
+from dittod.types import Adapter, Demonstration, PromptSource, Run, RunState, Verdict, demonstration_id
 
 _OPEN_RUNS = "SELECT * FROM runs WHERE profile = ? AND state IN ('requested', 'running')"
 _ROWS = (
@@ -45,6 +46,11 @@ _PAGE_ROWS = 500  # held in memory at once
 MOST_NOTES = 50  # of a run: one that is paused for weeks does not grow
 _LEAST_FREE_BYTES = 128 * 2**10  # on the disk; with less, the files beside the store may find no room
 _LARGEST_LOG_BYTES = 16 * 2**20  # of writes: what a large change took beyond that goes back to the disk
+PATIENCE_SECONDS = 10.0  # with another process that writes
+_POLL_SECONDS = 0.01  # between two looks whether it still does
+_EMPTYING_SECONDS = 5.0  # until a log that somebody reads is emptied again: that waits for the disk, and is in vain
+_CLOSE_SECONDS = 0.5  # for a thread that still reads or writes at the end
+clock = time.monotonic
 
 _REPLACE = (
     "put a backup in its place, or move it away with the files beside it that are called the same and -wal or -shm:"
@@ -66,39 +72,55 @@ _TROUBLES = {  # by SQLite's result code: what is wrong with the file or its dis
 
 
 class Store:
-    """One connection, usable from several threads."""
+    """Usable from several threads: who reads does not wait for who writes, but for the disk and others that read."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what writes; who has it may take one of the others, and never the reverse
+        self._read_lock = threading.RLock()
+        self._seal_lock = threading.RLock()
+        self._writer = 0  # the thread whose transaction is open: it reads what it has written
+        self.patience_seconds = PATIENCE_SECONDS  # with another process that writes; with 0 what waits for it fails
         self._path = path
         self._adapters = Home(path.parent).adapters
-        self._dropped = False  # text, in the transaction that is open
+        self._dropped = False  # text, and the log of writes may still hold it
+        self._empty_at = 0.0  # not before, in monotonic seconds
         self._marker: dict[str, str] = {}  # of the seal that was found last
         self._found_seal = sealing.Seal()
         fresh = not path.exists()
-        with self._in_words():
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
+        self._connection = self._connect()
         try:
             if fresh:
                 path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
             self._prepare()
             self._migrate(path)
+            self._reading = self._connect()
+            self._reading.execute("PRAGMA query_only = ON")
         except BaseException:
             self._connection.close()
             raise
 
+    def _connect(self) -> sqlite3.Connection:
+        with self._in_words():
+            made = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=PATIENCE_SECONDS)
+            made.row_factory = sqlite3.Row
+            made.execute("PRAGMA temp_store = MEMORY")  # no text in a file outside of the home
+        return made
+
     def _prepare(self) -> None:
-        self._connection.row_factory = sqlite3.Row
         with self._in_words():
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG_BYTES}")
-            self._connection.execute("PRAGMA temp_store = MEMORY")  # no text in a file outside of the home
+            self._connection.execute("PRAGMA busy_timeout = 0")  # from here on by `_patiently`
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._connection.close()
+        """Let go of the file. What a thread has not finished writing is lost as a whole, as by a kill."""
+        for lock, connection in ((self._read_lock, self._reading), (self._lock, self._connection)):
+            if lock.acquire(timeout=_CLOSE_SECONDS):
+                try:
+                    connection.close()
+                finally:
+                    lock.release()
 
     def _migrate(self, path: Path) -> None:
         with self._transaction() as db:
@@ -124,26 +146,48 @@ class Store:
                 return
             with self._in_words():
                 try:
-                    self._connection.execute("BEGIN IMMEDIATE")
+                    self._patiently("BEGIN IMMEDIATE")
+                    self._writer = threading.get_ident()
                     yield self._connection
-                    self._connection.execute("COMMIT")
+                    self._patiently("COMMIT")
                 except BaseException:
                     if self._connection.in_transaction:  # a full disk ends it by itself
                         self._connection.execute("ROLLBACK")
                     raise
-            if self._dropped:
+                finally:
+                    self._writer = 0
+            if self._dropped and clock() >= self._empty_at:
                 self._dropped = not self._empty_the_log()
 
+    def _patiently(self, statement: str) -> None:
+        """Waits for another process that writes. SQLite's own wait could not be cut short by `patience_seconds`."""
+        begun = clock()
+        while True:
+            try:
+                self._connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if _code_of(error) != sqlite3.SQLITE_BUSY or clock() - begun >= self.patience_seconds:
+                    raise
+            time.sleep(_POLL_SECONDS)
+
     def _empty_the_log(self) -> bool:
-        """What was written is safe where this fails, on a full disk or beside a reader: the next change tries again."""
-        try:
-            return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()["busy"]
-        except sqlite3.OperationalError:
-            return False
+        """What was written is safe where this fails, on a full disk or beside a reader of another process, for whom it
+        does not wait: a change tries again, some seconds later."""
+        with self._read_lock:  # our own readers are over soon
+            try:
+                busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()["busy"]
+            except sqlite3.OperationalError:
+                busy = 1
+        self._empty_at = clock() + _EMPTYING_SECONDS if busy else 0.0
+        return not busy
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock, self._in_words():
-            return self._connection.execute(query, values).fetchall()
+        if self._writer == threading.get_ident():
+            with self._in_words():
+                return self._connection.execute(query, values).fetchall()
+        with self._read_lock, self._in_words():
+            return self._reading.execute(query, values).fetchall()
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -151,7 +195,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # without what extended codes add
+            code = _code_of(error)
             if code not in _TROUBLES:
                 raise
             if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES:
@@ -185,40 +229,76 @@ class Store:
                     self.note("sealed", marker if wanted else {})
                     self.note("scrub", {"due": True, "key": {} if wanted else marker})
             except BaseException:
-                if wanted:  # nothing is sealed with it
+                if wanted and self.noted("sealed") != marker:  # a Ctrl-C may come when it is written already
                     sealing.forget_key(marker)
                 raise
         if scrub := self.noted("scrub"):
-            clear()
-            self._scrub()
-            if scrub["key"]:
-                sealing.forget_key(scrub["key"])
-            self.note("scrub", {})
+            if not scrub.get("cleared"):
+                clear()
+                self.note("scrub", {**scrub, "cleared": True})
+            if self._scrub():
+                if scrub["key"]:
+                    sealing.forget_key(scrub["key"])
+                self.note("scrub", {})
 
-    def _scrub(self) -> None:
-        """Write the whole file anew, so that nothing of what was in it before is left in the file."""
-        self._rows("VACUUM")
-        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _scrub(self) -> bool:
+        """Write the whole file anew, so that nothing of what was in it before is left in the file. False: another
+        program reads what was there before; changes, and the next start, try again."""
+        with self._lock, self._in_words():
+            self._patiently("VACUUM")
+            self._dropped = not self._empty_the_log()
+            return not self._dropped
 
     @property
     def _seal(self) -> sealing.Seal:
         """As the file is now: another process may have converted it since."""
-        with self._lock:
-            marker = self.noted("sealed")
+        return self._seal_of(self.noted("sealed"))
+
+    def _seal_of(self, marker: dict[str, str]) -> sealing.Seal:
+        with self._seal_lock:
             if marker != self._marker:
                 self._found_seal, self._marker = sealing.seal_of(marker), marker
             return self._found_seal
 
-    def _opened(self, table: str, rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:
-        seal = self._seal
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment."""
+        if self._writer == threading.get_ident():
+            yield
+            return
+        with self._read_lock:
+            try:
+                with self._in_words():
+                    self._reading.execute("BEGIN")
+                yield
+            finally:
+                if self._reading.in_transaction:
+                    self._reading.execute("ROLLBACK")
+
+    def _opened_rows(self, table: str, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Rows with texts. Rows and seal belong together: another process may convert the store meanwhile."""
+        with self._snapshot():
+            rows, marker = self._rows(query, *values), self.noted("sealed")
+        seal = self._seal_of(marker) if rows else sealing.Seal()
         return [seal.opened(table, dict(row)) for row in rows]
+
+    def _opened_adapters(self, query: str, *values: Any) -> list[Adapter]:
+        """Which versions there are, and which one is served, is known without the key: then none has a verdict."""
+        with self._snapshot():
+            rows, marker = self._rows(query, *values), self.noted("sealed")
+        try:
+            seal = self._seal_of(marker) if rows else sealing.Seal()
+            opened = [seal.opened("adapters", dict(row)) for row in rows]
+        except sealing.NoKey as error:
+            unread = asdict(Verdict(False, (f"the verdict cannot be read: {error.title}",), {}))
+            opened = [{**dict(row), "verdict": json.dumps(unread)} for row in rows]
+        return [as_adapter(row, self._adapters) for row in opened]
 
     # --- files and demonstrations ---
 
     def files(self) -> dict[str, FileRow]:
         """Every file that was looked at, by path."""
-        rows = self._rows("SELECT * FROM files ORDER BY path")
-        return {row["path"]: as_file(row) for row in self._opened("files", rows)}
+        return {row["path"]: as_file(row) for row in self._opened_rows("files", "SELECT * FROM files ORDER BY path")}
 
     def note_file(self, file: FileRow) -> None:
         """What is said of a file changes; what it holds stays."""
@@ -261,22 +341,24 @@ class Store:
 
     def demonstrations(self, profile: str, *, newest: int | None = None) -> list[Demonstration]:
         """Those of a profile that the user has not excluded, oldest first; `newest`: only so many of the latest."""
-        rows = self._rows(
+        rows = self._opened_rows(
+            "demonstrations",
             "SELECT * FROM demonstrations WHERE profile = ? AND NOT excluded ORDER BY written_at DESC, id DESC LIMIT ?",
             profile,
             -1 if newest is None else newest,
         )
-        return [as_pair(row) for row in self._opened("demonstrations", reversed(rows))]
+        return [as_pair(row) for row in reversed(rows)]
 
     def demonstrations_of(self, profile: str, ids: Iterable[str]) -> dict[str, Demonstration]:
         """By id, those of them that are there and not excluded."""
-        rows = self._rows(
+        rows = self._opened_rows(
+            "demonstrations",
             "SELECT * FROM demonstrations WHERE profile = ? AND NOT excluded"
             " AND id IN (SELECT value FROM json_each(?))",
             profile,
             json.dumps(list(ids)),
         )
-        return {row["id"]: as_pair(row) for row in self._opened("demonstrations", rows)}
+        return {row["id"]: as_pair(row) for row in rows}
 
     def now_called(self, profile: str, ids: Iterable[str]) -> set[str]:
         """These ids, and those that demonstrations of these ids have by now: an edited prompt makes another id."""
@@ -297,30 +379,29 @@ class Store:
         """Every one of a profile, excluded ones too, oldest first. Held in pages: there may be many."""
         query = f"{_ROWS} WHERE profile = ? AND (written_at, key) > (?, ?) ORDER BY written_at, key LIMIT {_PAGE_ROWS}"
         after = (-math.inf, "")
-        while rows := self._rows(query, profile, *after):
-            yield from map(as_demonstration, self._opened("demonstrations", rows))
+        while rows := self._opened_rows("demonstrations", query, profile, *after):
+            yield from map(as_demonstration, rows)
             after = (rows[-1]["written_at"], rows[-1]["key"])
 
     def demonstration(self, name: str) -> DemonstrationRow:
         """The one whose id begins so, or one of its former ids; 'profile/id' where several profiles have it. Raises
         NotFound if none or several do."""
         profile, _, id_prefix = name.rpartition("/")
-        values = {"profile": profile, "prefix": id_prefix, "length": len(id_prefix)}
-        query = f"{_ROWS} WHERE :profile IN ('', profile) AND substr(id, 1, :length) = :prefix LIMIT 2"
+        values = (profile, id_prefix, len(id_prefix))
+        query = f"{_ROWS} WHERE ?1 IN ('', profile) AND substr(id, 1, ?3) = ?2 LIMIT 2"
         former = (
-            f"{_ROWS} WHERE :profile IN ('', profile) AND EXISTS (SELECT 1 FROM former_ids WHERE former_ids.key ="
+            f"{_ROWS} WHERE ?1 IN ('', profile) AND EXISTS (SELECT 1 FROM former_ids WHERE former_ids.key ="
             " demonstrations.key AND former_ids.profile = demonstrations.profile"
-            " AND substr(former_ids.id, 1, :length) = :prefix) LIMIT 2"
+            " AND substr(former_ids.id, 1, ?3) = ?2) LIMIT 2"
         )
-        with self._lock, self._in_words():
-            rows = self._connection.execute(query, values).fetchall()
-            rows = rows or self._connection.execute(former, values).fetchall()
+        rows = self._opened_rows("demonstrations", query, *values)
+        rows = rows or self._opened_rows("demonstrations", former, *values)
         if len(rows) != 1:
             raise NotFound(
                 f"{'several demonstrations begin' if rows else 'no demonstration begins'} with {name!r}",
                 "list them with: dittod demos list (PROFILE/ID names one of several profiles)",
             )
-        return as_demonstration(self._seal.opened("demonstrations", dict(rows[0])))
+        return as_demonstration(rows[0])
 
     def untried_prompts(self, profile: str, base_model: str) -> set[str]:
         """Ids of the demonstrations whose prompt is the template's and that this model has not tried to improve."""
@@ -508,16 +589,15 @@ class Store:
 
     def adapters(self, profile: str | None = None) -> list[Adapter]:
         """All, or those of a profile, by profile and number."""
-        rows = self._rows("SELECT * FROM adapters ORDER BY profile, number")
-        wanted = [row for row in rows if profile is None or row["profile"] == profile]
-        return [as_adapter(row, self._adapters) for row in self._opened("adapters", wanted)]
+        query = "SELECT * FROM adapters WHERE ? IS NULL OR profile = ? ORDER BY profile, number"
+        return self._opened_adapters(query, profile, profile)
 
     def adapter(self, adapter_id: str) -> Adapter:
         """Raises NotFound."""
-        rows = self._rows("SELECT * FROM adapters WHERE id = ?", adapter_id)
-        if not rows:
+        found = self._opened_adapters("SELECT * FROM adapters WHERE id = ?", adapter_id)
+        if not found:
             raise NotFound(f"there is no adapter {adapter_id}", "list them with: dittod adapters list")
-        return as_adapter(self._seal.opened("adapters", dict(rows[0])), self._adapters)
+        return found[0]
 
     def promote(self, profile: str, adapter_id: str, promoted_at: float) -> None:
         """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired. Raises NotFound
@@ -561,7 +641,7 @@ class Store:
                 (adapter_id,),
             ).fetchone()
             if row is not None:
-                (opened,) = self._opened("adapters", [row])
+                opened = self._seal.opened("adapters", dict(row))
                 verdict = replace(as_adapter(opened, self._adapters).verdict, outputs=())
                 plain = json_values({"id": adapter_id, "verdict": asdict(verdict)})
                 values = self._seal.closed("adapters", plain)
@@ -589,6 +669,11 @@ class Store:
         """A fact kept by `note`; empty if there is none."""
         rows = self._rows("SELECT value FROM daemon WHERE key = ?", key)
         return dict(json.loads(rows[0]["value"])) if rows else {}
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    """SQLite's result code, without what extended codes add."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _convert(db: sqlite3.Connection, before: sealing.Seal, after: sealing.Seal) -> None:

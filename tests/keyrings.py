@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from keyring.backend import KeyringBackend
@@ -39,6 +40,17 @@ class Locked(InMemory):
 
     def set_password(self, service: str, username: str, password: str) -> None:
         raise KeyringLocked("Failed to unlock the collection!")
+
+
+class Asking(InMemory):
+    """As a keyring waits that has put a question on the screen, and nobody is there."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        while True:
+            time.sleep(0.2)
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.get_password(service, username)
 
 
 class InTheOpen(InMemory):

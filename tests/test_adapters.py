@@ -103,6 +103,41 @@ def test_a_pruned_version_fits_no_base(home: Home, store: Store) -> None:
     assert not adapters.fits(store.adapter(made.id), "m", BASE)
 
 
+@pytest.mark.parametrize(
+    ("change", "promoted"),
+    [
+        ({}, True),
+        ({"rank": 8, "learner": {"beta": 0.1}}, True),
+        ({"verdict": {"promoted": True, "reasons": ["likelier"], "figures": {}, "margin": 2}}, True),
+        ({"verdict": {"reasons": ["likelier"], "figures": {"win": 0.6}}}, False),
+        ({"verdict": {}, "seed": None}, False),
+    ],
+)
+def test_a_manifest_of_an_older_or_newer_dittod_is_a_versions(
+    home: Home, store: Store, change: dict[str, object], promoted: bool
+) -> None:
+    """As one that lacks fields, or has others."""
+    path = Path(adapters.add(store, RUN, _updated(home), BASE).path) / adapters.MANIFEST
+    told = {**json.loads(path.read_text()), **change}
+    path.write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+    fresh = Store(home.root / "fresh.sqlite")
+    assert adapters.restore(fresh, home.adapters) == 1
+    (found,) = fresh.adapters()
+    assert (found.id, found.state, found.verdict.promoted) == ("a1", "candidate", promoted)
+    assert adapters.fits(found, "m", BASE)
+    fresh.close()
+
+
+@pytest.mark.parametrize("told", ["", "[]", "7", '{"id": "a1"}', '{"id": "a1", "verdict": []}', '"a1"'])
+def test_a_manifest_that_says_too_little_is_no_fault_and_its_folder_is_a_versions(
+    home: Home, store: Store, told: str
+) -> None:
+    folder = Path(_updated(home).adapter.path)
+    assert adapters.is_unfinished(folder), "it was not entered yet"
+    (folder / adapters.MANIFEST).write_text(told)
+    assert adapters.restore(store, home.adapters) == 0 and not adapters.is_unfinished(folder)
+
+
 def test_versions_outlive_the_store_and_come_back_as_candidates(home: Home, store: Store) -> None:
     for name in ("b1", "a1"):
         adapters.promote(store, adapters.add(store, RUN, _updated(home, name), BASE))

@@ -17,6 +17,7 @@ from dittod.engine.protocol import AnswerEvent, Done, Generate, Sampling
 from dittod.errors import DittodError, EngineUnavailable
 from dittod.store import Store
 from dittod.types import Adapter, Verdict
+from dittod_service.openai.errors import from_exception
 
 Make = Callable[[str], tuple[DaemonBackend, Engine]]
 
@@ -50,9 +51,9 @@ def _promote(store: Store, name: str) -> None:
     store.promote("default", name, 2.0)
 
 
-def _ask(backend: DaemonBackend, model: str) -> list[AnswerEvent]:
+def _ask(backend: DaemonBackend, model: str, prompt: str = "Hi") -> list[AnswerEvent]:
     async def whole() -> list[AnswerEvent]:
-        request = Generate("r", backend.resolve(model).adapter, Sampling(), prompt="Hi")
+        request = Generate("r", backend.resolve(model).adapter, Sampling(), prompt=prompt)
         return [event async for event in backend.answer(request)]
 
     return asyncio.run(whole())
@@ -91,6 +92,15 @@ def test_a_model_that_cannot_be_loaded_is_unavailable_with_its_cause_and_a_time(
         _ask(backend, "base")
     assert caught.value.retry_after_seconds > 500
     assert backend.health()["engine"] == "failed"
+
+
+def test_a_request_for_which_memory_runs_out_may_be_tried_again(make: Make) -> None:
+    backend, engine = make("fine")
+    with pytest.raises(EngineUnavailable, match="memory ran out") as caught:
+        _ask(backend, "base", "too much")
+    failure = from_exception(caught.value)
+    assert failure.status == 503 and int(failure.headers["retry-after"]) > 0
+    assert engine.state == "ready" and [type(event) for event in _ask(backend, "base")] == [Done]
 
 
 def test_health_says_what_learning_waits_for_and_nothing_of_profiles(make: Make, store: Store) -> None:

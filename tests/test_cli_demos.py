@@ -78,7 +78,7 @@ def test_the_editor_gets_a_private_file_that_is_gone_afterwards(
     seen = (tmp_path / "seen").read_text()
     assert seen.startswith("-rw-------") and "Write about rain." in seen
     assert _listed(dittod)[TEXTS[1].completion]["prompt"] == "Changed."
-    assert not list((home.runs / "editing").iterdir())
+    assert not list((home.root / "editing").iterdir())
 
 
 def test_an_editor_that_fails_or_leaves_nothing_changes_nothing(
@@ -86,7 +86,7 @@ def test_an_editor_that_fails_or_leaves_nothing_changes_nothing(
 ) -> None:
     monkeypatch.setenv("VISUAL", "false")
     code, _, said = dittod("demos", "edit", TEXTS[1].id[:8])
-    assert code == 1 and "'false' did not end well" in said and not list((home.runs / "editing").iterdir())
+    assert code == 1 and "'false' did not end well" in said and not list((home.root / "editing").iterdir())
     assert dittod("demos", "edit", TEXTS[1].id[:8], "--prompt", " ")[0] == 1
     assert _listed(dittod)[TEXTS[1].completion]["prompt"] == "Write about rain."
 

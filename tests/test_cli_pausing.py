@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from daemons import wait_for
 from fakes import demonstration
+from rich.progress import Progress
 
 from dittod import runs
+from dittod.cli.status import describe
 from dittod.cli.terminal import progress_bars
-from dittod.cli.update import follow
+from dittod.cli.update import GONE, daemon_here, follow, why_held
 from dittod.config import load_settings
 from dittod.machine.lock import held
 from dittod.paths import Home
@@ -57,7 +63,7 @@ def status(dittod: Any) -> dict[str, Any]:
 def test_a_pause_without_an_end_lasts_until_resume(home: Home, store: Store, dittod: Any) -> None:
     code, out, _ = dittod("pause")
     assert code == 0 and "until dittod resume" in out and "no daemon" in out
-    assert store.noted(PAUSE) == {"until": None}
+    assert store.noted(PAUSE) == {"until": None, "said_at": pytest.approx(time.time(), abs=60.0)}
     value = status(dittod)
     assert value["learning"]["state"] == "paused"
     assert value["profiles"][0]["waiting"] == value["learning"]["reason"] == "paused until dittod resume"
@@ -153,8 +159,98 @@ def test_who_waits_for_an_update_sees_why_it_is_held(home: Home, store: Store) -
     run = asked_for(home, store)
     store.note(LEARNING, {"state": "paused", "reason": SENTENCE, "profiles": {"default": SENTENCE}, "unreadable": []})
     bars = progress_bars()
-    assert follow(store, run, bars, home).state == "requested", "no daemon is there to end it"
-    assert [(task.visible, task.fields["note"]) for task in bars.tasks] == [(True, SENTENCE)]
-    store.note(LEARNING, {})
-    follow(store, run, bars, home)
+    ended = threading.Thread(target=lambda: (shown(bars, SENTENCE), store.stop_run("default", time.time())))
+    with held(home.lock):
+        ended.start()
+        assert follow(store, run, bars, home).state == "stopped"
+    ended.join()
     assert not bars.tasks[-1].visible
+
+
+def shown(bars: Progress, sentence: str) -> None:
+    wait_for(lambda: bars.tasks and bars.tasks[-1].visible and bars.tasks[-1].fields["note"] == sentence, 10)
+
+
+def test_who_waits_for_an_update_leaves_the_home_to_a_daemon_that_is_restarted(home: Home, store: Store) -> None:
+    """As systemctl restart does: the home is free for some seconds. While it is, that is said."""
+    run = asked_for(home, store)
+    bars = progress_bars()
+    found: list[Run] = []
+    waits = threading.Thread(target=lambda: found.append(follow(store, run, bars, home)))
+    with held(home.lock):
+        waits.start()
+        wait_for(lambda: bars.tasks, 10)
+    shown(bars, GONE)
+    store.note(LEARNING, {"profiles": {"default": SENTENCE}})
+    with held(home.lock, patience_seconds=10.0):
+        shown(bars, SENTENCE)
+        store.change_run(run.id, state="done")
+        waits.join(10.0)
+    assert [each.state for each in found] == ["done"]
+
+
+def test_where_no_daemon_comes_back_who_waits_is_told_so(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dittod.cli.update.RESTART_SECONDS", 0.0)
+    assert follow(store, asked_for(home, store), progress_bars(), home).state == "requested"
+
+
+def test_a_daemon_without_endpoint_leaves_no_address_of_the_one_before(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DITTOD_SETTLE_SECONDS", "0")
+    store.note("endpoint", {"url": "http://127.0.0.1:1"})
+    settings = load_settings(home)
+    with daemon_here(home, settings, store, progress_bars()):
+        value = describe(home, settings, store)
+    assert value["daemon_pid"] is not None and value["endpoint"] is None
+
+
+def test_who_asks_for_an_update_without_waiting_hears_why_it_is_held(
+    home: Home, store: Store, dittod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dittod.cli.update.NOTICE_SECONDS", 0.0)
+    store.note(LEARNING, {"state": "paused", "profiles": {"default": "paused until dittod resume"}})
+    with held(home.lock):
+        code, out, err = dittod("update")
+    assert (code, out) == (0, "") and "; held for now: paused until dittod resume; see dittod status" in err
+
+
+def test_what_the_daemon_said_before_it_looked_is_not_why_an_update_is_held(home: Home, store: Store) -> None:
+    said = "nothing new since the last update"
+    store.note(LEARNING, {"profiles": {"default": said}})
+    run = asked_for(home, store)
+    found: list[str | None] = []
+    asks = threading.Thread(target=lambda: found.append(why_held(store, run, said)))
+    asks.start()
+    store.note(LEARNING, {"profiles": {"default": None}})
+    asks.join(10.0)
+    assert found == [None]
+
+
+def test_status_names_a_daemon_whose_number_is_not_known(
+    home: Home, store: Store, dittod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(home.lock):
+        home.lock.write_text("")
+        assert "daemon    process unknown" in dittod("status")[1]
+    assert "daemon    not running" in dittod("status")[1]
+
+
+def test_status_says_of_a_folder_that_cannot_be_entered_that_it_is_not_there(
+    home: Home, store: Store, dittod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = load_settings(home).watched_folder
+    assert watched is not None
+    looked_at = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self.parent == watched:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return looked_at(self, follow_symlinks=follow_symlinks)
+
+    store.note("watched", {"root": str(watched)})
+    monkeypatch.setattr(Path, "stat", stat)
+    code, out, _ = dittod("status")
+    assert code == 0 and "missing or cannot be read" in out

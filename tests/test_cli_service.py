@@ -76,6 +76,14 @@ def test_variables_of_this_shell_are_named_and_not_heeded(
     assert str(tmp_path / "elsewhere") not in unit.read_text()
 
 
+def test_where_the_hub_keeps_models_the_service_looks_too(
+    home: Home, systemctl: Program, unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dittod
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dittod("service", "install")
+    assert f'Environment="XDG_CACHE_HOME={tmp_path}/cache"' in unit.read_text()
+
+
 def test_without_DITTOD_HOME_the_unit_leaves_the_home_to_dittod(  # noqa: N802
     home: Home, systemctl: Program, unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dittod
 ) -> None:

@@ -39,7 +39,7 @@ def home(systemctl: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, di
         f"{ADAPTER}/manifest.json",
         "adapters/.0123456789ab/adapter_config.json",
         "runs/0123456789ab/checkpoint-1/state.json",
-        "runs/editing/prompt-7.md",
+        "editing/prompt-7.md",
         "quantised/starter-0123456789abcdef/model.safetensors",
         "logs/dittod.log",
         "logs/dittod.log.1",
@@ -218,6 +218,8 @@ def test_the_key_of_an_encrypted_store_leaves_the_keyring(home: Home, monkeypatc
 @pytest.mark.parametrize(
     ("prefix", "command"),
     [
+        ("/usr/lib/unpacked", "-m pip uninstall dittod"),
+        ("/opt/dittod", "-m pip uninstall dittod"),
         ("/home/ann/.local/share/pipx/venvs/dittod", "pipx uninstall dittod"),
         ("/home/ann/.local/share/uv/tools/dittod", "uv tool uninstall dittod"),
         ("/usr/lib/dittod", "apt remove dittod"),
@@ -225,7 +227,15 @@ def test_the_key_of_an_encrypted_store_leaves_the_keyring(home: Home, monkeypatc
     ],
 )
 def test_the_package_is_removed_by_what_installed_it(
-    home: Home, prefix: str, command: str, monkeypatch: pytest.MonkeyPatch, dittod
+    home: Home, prefix: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dittod
 ) -> None:
+    Program(tmp_path / "bin", "dpkg-query", '[ "$*" = "--search /usr/lib/dittod" ]')
     monkeypatch.setattr("sys.prefix", prefix)
     assert dittod("uninstall")[1].rstrip().endswith(command)
+
+
+def test_in_a_container_without_pip_no_command_is_named(home: Home, monkeypatch: pytest.MonkeyPatch, dittod) -> None:
+    monkeypatch.setattr("sys.prefix", "/opt/dittod")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    said = dittod("uninstall")[1]
+    assert "container" in said and "pip" not in said and "apt" not in said

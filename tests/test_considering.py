@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from fakes import FakeEngine, demonstration
 
 from dittod import runs
 from dittod.config import Settings
-from dittod.considering import UNASKED_SECONDS, Clock, Considering
+from dittod.considering import LOADED_SECONDS, UNASKED_SECONDS, Clock, Considering
 from dittod.engine.protocol import Improve, Stopped, StopUpdate
+from dittod.errors import DittodError
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.schedule import Conditions
+from dittod.signals import PAUSE
 from dittod.store import Store
 
 CALM = Conditions()
@@ -32,13 +35,14 @@ class Bench:
         self.engine = FakeEngine()
         self.conditions = CALM
         self.now = 1_800_000_000.0
+        self.wall = 0.0  # seconds by which the clock on the wall is ahead
         self.considering = Considering(
             self.home,
             self.store,
             self.settings,
             self.engine,
             lambda: self.conditions,
-            clock=Clock(lambda: self.now, lambda: self.now),
+            clock=Clock(lambda: self.now + self.wall, lambda: self.now),
         )
 
     def write(self, count: int, profile: str = "default") -> None:
@@ -209,14 +213,69 @@ def test_prompts_are_tried_only_while_nothing_holds_learning_and_left_alone_when
     bench.store.close()
 
 
-def test_a_full_disk_does_not_keep_a_run_from_being_paused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_was_loaded_a_moment_ago_is_left_to_whoever_had_it_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a game, before the request that it was loaded for has come."""
+    loaded_at, stop = bench.now, bench.engine.stop_if_idle
+    monkeypatch.setattr(
+        bench.engine, "stop_if_idle", lambda seconds: bench.now - loaded_at >= seconds and stop(seconds)
+    )
+    bench.turn(GAME, seconds=LOADED_SECONDS / 2)
+    assert bench.engine.ended == 0
+    bench.turn(GAME, seconds=LOADED_SECONDS / 2)
+    assert bench.engine.ended == 1
+
+
+def _full(*_: object, **__: object) -> None:
+    raise DittodError("the disk is full", "make room")
+
+
+def test_a_full_disk_keeps_nothing_from_being_paused_and_no_memory_from_being_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.write(6)
-    bench.begin()
+    run_id = bench.begin()
+    for name in ("note", "add_note"):
+        monkeypatch.setattr(bench.store, name, _full)
+    bench.turn(GAME)
+    bench.engine.say(Stopped(run_id))
+    bench.turn(GAME)
+    assert bench.engine.told == [StopUpdate()] and bench.engine.ended == 1
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        "the disk is full; make room"
+    ], "once"
+    monkeypatch.undo()
+    assert bench.turn(GAME)["state"] == "paused", "as soon as there is room"
 
-    def full(*_: object) -> None:
-        raise OSError("no space left")
 
-    monkeypatch.setattr(bench.store, "add_note", full)
-    with pytest.raises(OSError, match="no space"):
-        bench.turn(Conditions(free_disk_bytes=0))
-    assert bench.engine.told == [StopUpdate()]
+def test_a_jump_on_a_full_disk_is_told_at_once_and_what_is_noted_put_right_when_there_is_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+    bench.store.note(PAUSE, {"until": bench.now + 3600.0, "said_at": bench.now})
+    monkeypatch.setattr(bench.store, "set_clock_back", _full)
+    bench.wall = -7200.0
+    bench.now += 2.0
+    assert bench.considering.look() and not bench.considering.look()
+    monkeypatch.undo()
+    bench.turn()
+    assert bench.store.noted(PAUSE)["until"] == pytest.approx(bench.now - 7200.0 + 3600.0, abs=10.0)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the system has one zone for a process's life")
+def test_a_machine_that_travels_has_its_hours_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noon in the one place, night in the other."""
+    with monkeypatch.context() as zone:
+        bench = Bench(tmp_path, quiet_hours=("22:00-07:30",), consider_at="30 12 * * *")
+        zone.setenv("TZ", "HERE0")
+        bench.now += 12 * 3600.0 - bench.now % 86400.0
+        bench.write(6)
+        assert bench.turn()["reason"] == "looks again at 12:30" and not bench.considering.look()
+        zone.setenv("TZ", "THERE-11")
+        bench.now += 2.0
+        assert bench.considering.look(), "what was planned by the other zone is void"
+        assert not bench.considering.look()
+        assert bench.store.noted("learning")["reason"] == "quiet hours until 07:30"
+        bench.store.close()
+    time.tzset()

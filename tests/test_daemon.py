@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def test_a_look_that_the_machine_slept_through_is_missed_and_not_made_up_for(
     assert missed.wait(10.0) and considered == []
     planned = daemon.scheduler.get_job("consider").next_run_time
     assert planned > datetime.now().astimezone(), "the next one comes at its time"
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the system has one zone for a process's life")
+def test_looks_at_set_times_are_at_the_times_of_where_the_machine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as zone:
+        zone.setenv("DITTOD_CONSIDER_AT", "30 12 * * *")
+        daemon = start(tmp_path)
+        for there, hour in (("THERE0", 12), ("YONDER-5", 7)):
+            zone.setenv("TZ", there)
+            wait_for(lambda: daemon.scheduler.get_job("consider").next_run_time.astimezone(UTC).hour == hour, 20)  # noqa: B023
+        daemon.stop()
+        daemon.store.close()
+    time.tzset()
 
 
 def test_a_clock_that_was_set_has_the_folder_looked_through_and_the_looks_planned_anew(

@@ -14,7 +14,7 @@ from fakes import FakeEngine, demonstration
 from dittod import runs
 from dittod.config import Settings
 from dittod.considering import Clock, Considering
-from dittod.engine.protocol import AdapterRef, Progress, Stopped, StopUpdate, Update, Updated
+from dittod.engine.protocol import AdapterRef, Memory, Progress, Stopped, StopUpdate, Update, Updated
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.schedule import Conditions
@@ -232,6 +232,40 @@ def test_a_server_learns_when_nobody_has_asked_for_a_minute_and_answers_while_it
         "12:59 waiting: nothing new since the last update",
     ]
     assert list(server.engine.done.values()) == [60] and server.runs[0].notes == ()
+
+
+def test_a_server_that_is_asked_day_and_night_learns_when_its_texts_have_waited_for_a_day(
+    life: Callable[..., Life],
+) -> None:
+    server = life(start="2026-03-02T08:00", steps=60)
+    server.write(8)
+    server.until("12:00", asked_every=TICK_SECONDS)
+    server.live(24 * 3600.0, asked_every=TICK_SECONDS)
+    assert server.timeline == [
+        "08:00 waiting: requests are coming in; learns 1 minute after the last one",
+        "08:00 learning",
+        "08:59 waiting: nothing new since the last update",
+    ]
+
+
+def test_memory_that_learning_itself_takes_does_not_make_it_come_and_go(life: Callable[..., Life]) -> None:
+    """Half of 8 GiB is its budget, and others leave less than it needs: it finds that out once, and waits for more."""
+    laptop = life(start="2026-03-02T08:00", steps=60)
+    others = 4.4 * GIB
+
+    def conditions() -> Conditions:
+        laptop.engine.memory = Memory(int(3.5 * GIB)) if laptop.engine.learning else None
+        held = laptop.engine.memory.bytes if laptop.engine.memory else 0
+        return Conditions(free_memory_bytes=int(8 * GIB - others - held))
+
+    laptop.considering._probe = conditions
+    laptop.write(8)
+    laptop.until("20:00")
+    short = "less than 4 GiB of memory is free: learning takes 3.5 GiB, and 512 MiB is to stay free"
+    assert laptop.timeline[-1].endswith(f"paused: {short}") and len(laptop.runs[0].notes) == 1
+    others = 3.9 * GIB
+    laptop.until("22:00")
+    assert [run.state for run in laptop.runs] == ["done"] and len(laptop.runs[0].notes) == 1
 
 
 def test_a_clock_that_jumps_a_day_and_back_starts_nothing_twice_and_keeps_nobody_waiting(

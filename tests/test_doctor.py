@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import Command
+from keyring.backends import fail
+from keyrings import InMemory
 
 from dittod import doctor
 from dittod.cli import doctor as command
@@ -314,7 +316,12 @@ def test_a_store_that_is_damaged_or_newer_is_broken(home: Home) -> None:
 
 def test_encryption_needs_its_packages_and_its_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.encryption(home, Settings()).found == "off"
+    monkeypatch.setattr("keyring.core._keyring_backend", InMemory())
     assert doctor.encryption(home, Settings(encrypt=True)).found == "begins at the next start"
+    assert doctor.encryption(Home(home.root / "new"), Settings(encrypt=True)).state == "ok"
+    monkeypatch.setattr("keyring.core._keyring_backend", fail.Keyring())
+    refused = doctor.encryption(home, Settings(encrypt=True))
+    assert refused.state == "broken" and "no keyring" in refused.found and "encrypt = false" in refused.remedy
     store = Store(home.store)
     store.note("sealed", {"key": "k", "check": "c"})
     store.close()
@@ -323,9 +330,10 @@ def test_encryption_needs_its_packages_and_its_key(home: Home, monkeypatch: pyte
         raise DittodError("the key is not in the keyring", "unlock it")
 
     monkeypatch.setattr("dittod.sealing.seal_of", gone)
-    assert doctor.encryption(home, Settings()).state == "broken"
+    assert "no setting says" in doctor.encryption(home, Settings()).found
+    assert doctor.encryption(home, Settings(encrypt=True)).found == "the key is not in the keyring"
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    assert "cryptography and keyring" in doctor.encryption(home, Settings()).found
+    assert "cryptography and keyring" in doctor.encryption(home, Settings(encrypt=False)).found
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.0, "ok"), (-1800.0, "ok"), (-7200.0, "warning"), (-3e9, "warning")])

@@ -42,7 +42,7 @@ def test_what_was_paused_goes_on_when_the_stricter_limit_is_met_and_a_while_has_
     assert held(hold, WARM, 3.0 + LEAST_SECONDS)
     reason = hold.reason
     assert not held(hold, COOL, 4.0 + LEAST_SECONDS)
-    assert reason is not None and "too warm" in reason
+    assert reason is not None and "too hot to begin" in reason
 
 
 def test_each_pause_within_an_hour_lasts_twice_as_long_up_to_a_limit() -> None:
@@ -58,6 +58,20 @@ def test_each_pause_within_an_hour_lasts_twice_as_long_up_to_a_limit() -> None:
     now += 3600.0
     held(hold, HOT, now, at_work=True)
     assert not held(hold, COOL, now + LEAST_SECONDS), "after a quiet hour it is as at first"
+
+
+def test_from_the_end_of_its_reason_to_its_end_a_pause_says_when_it_ends_and_what_it_was() -> None:
+    hold = Hold(LIMITS, by_hand=False)
+    held(hold, COOL, 0.0)
+    for _ in range(4):
+        held(hold, HOT, 0.0, at_work=True)
+        hold.reason = None
+    assert held(hold, HOT, 0.0, at_work=True) and hold.reason == "too hot: more than 90 °C"
+    for now in (2.0, 40.0):
+        assert held(hold, COOL, now) and hold.reason == "goes on at 12:08; it was: too hot: more than 90 °C"
+    assert held(hold, WARM, 60.0) and hold.reason == "too hot to begin: more than 85 °C"
+    assert held(hold, COOL, 62.0) and str(hold.reason).endswith("; it was: too hot to begin: more than 85 °C")
+    assert not held(hold, COOL, 480.0) and hold.reason is None
 
 
 def test_what_the_user_has_just_asked_for_begins_where_what_was_paused_would_not_go_on() -> None:

@@ -43,8 +43,15 @@ LAYERS: dict[str, set[str]] = {
     "dittod.ingest.tally": BOTTOM | {"dittod.ingest", "dittod.rows"},
     "dittod.engine.deaths": set(),
     "dittod.engine.process": {"dittod.logs"},
+    "dittod.engine.pulse": set(),
     "dittod.engine.client": BOTTOM
-    | {"dittod.engine.protocol", "dittod.engine.deaths", "dittod.engine.process", "dittod.logs"},
+    | {
+        "dittod.engine.protocol",
+        "dittod.engine.deaths",
+        "dittod.engine.process",
+        "dittod.engine.pulse",
+        "dittod.logs",
+    },
     "dittod.hold": {"dittod.schedule"},
     "dittod.signals": PARENT | {"dittod.schedule"},
     "dittod.runs": PARENT | {"dittod.adapters", "dittod.ingest.select", "dittod.engine.client"},

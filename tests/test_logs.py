@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -153,6 +154,28 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(home: Home) -> Non
     home.logs.rmdir()
     log_to_file(home)
     logging.getLogger("dittod").info("to nowhere")
+
+
+def test_a_log_that_was_removed_is_there_again_with_the_next_line_and_so_are_crashes(home: Home) -> None:
+    log = home.logs / "dittod.log"
+    log_to_file(home)
+    logging.getLogger("dittod").info("one")
+    for kept in (log.unlink, lambda: log.rename(home.logs / "moved")):
+        kept()
+        logging.getLogger("dittod").info("two")
+        assert [line["message"] for line in _lines(home)] == ["two"]
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    faulthandler.dump_traceback(logging.getLogger().handlers[-1].descriptor)  # type: ignore[attr-defined]
+    assert "test_logs.py" in log.read_text()
+
+
+def test_a_log_that_could_not_be_made_at_the_start_is_made_when_it_can_be(home: Home) -> None:
+    home.logs.rmdir()
+    log_to_file(home)
+    logging.getLogger("dittod").info("to nowhere")
+    home.logs.mkdir()
+    logging.getLogger("dittod").info("there")
+    assert [line["message"] for line in _lines(home)] == ["there"]
 
 
 def test_a_terminal_that_was_closed_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import keyring
 import pytest
 from keyrings import InMemory
 
+from dittod.config import load_settings
+from dittod.daemon import Daemon
 from dittod.errors import DittodError
 from dittod.paths import Home
 from dittod.private import keep_sealed
@@ -57,6 +59,33 @@ def test_checkpoints_of_the_other_state_go_and_those_of_this_one_stay(home: Home
         (home.runs / "r2").mkdir()
         keep_sealed(home, store, wanted=wanted)
         assert (home.runs / "r2").exists()
+    store.close()
+
+
+def test_a_sealed_home_is_converted_back_only_where_a_setting_says_so(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start() -> None:
+        daemon = Daemon(home, load_settings(home), store := Store(home.store))
+        daemon.folder.close()
+        store.close()
+
+    monkeypatch.delenv("DITTOD_ENCRYPT", raising=False)
+    start()  # nothing is sealed: nothing need be said
+    home.settings.write_text("encrypt = true\n")
+    start()
+    home.settings.unlink()
+    with pytest.raises(DittodError, match="no setting says") as error:
+        start()
+    assert "encrypt = true" in error.value.hint and "encrypt = false" in error.value.hint
+    monkeypatch.setenv("DITTOD_ENCRYPT", "true")
+    start()
+    monkeypatch.delenv("DITTOD_ENCRYPT")
+    store = Store(home.store)
+    assert store.is_sealed
+    home.settings.write_text("encrypt = false\n")
+    start()
+    assert not store.is_sealed
     store.close()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +13,18 @@ from fakes import FakeEngine, demonstration
 
 from dittod import adapters, runs
 from dittod.config import Settings
-from dittod.engine.protocol import DISK_FULL, AdapterRef, Failed, Noted, Progress, Ready, Stopped, StopUpdate, Updated
+from dittod.engine.protocol import (
+    DISK_FULL,
+    OUT_OF_MEMORY,
+    AdapterRef,
+    Failed,
+    Noted,
+    Progress,
+    Ready,
+    Stopped,
+    StopUpdate,
+    Updated,
+)
 from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.rows import FileRow
@@ -30,7 +43,15 @@ class Bench:
         self.settings = Settings(**settings)
         self.engine = FakeEngine()
         self.held: dict[bool, str | None] = {False: None, True: None}  # by whether it was asked for by hand
-        self.runs = runs.Runs(self.home, self.store, self.settings, self.engine, lambda run: self.held[run.by_hand])
+        self.now: float | None = None  # POSIX seconds, where a test sets them
+        self.runs = runs.Runs(
+            self.home,
+            self.store,
+            self.settings,
+            self.engine,
+            lambda run: self.held[run.by_hand],
+            now=lambda: time.time() if self.now is None else self.now,
+        )
 
     def write(self, count: int, *, profile: str = "default", start: int = 0) -> None:
         for n in range(start, start + count):
@@ -183,6 +204,21 @@ def test_a_text_deleted_after_it_was_chosen_is_not_learnt_from(bench: Bench) -> 
     assert "begins anew" in bench.store.run(run_id).notes[0]
 
 
+def test_what_a_run_that_begins_anew_learns_from_is_not_new_after_it(bench: Bench) -> None:
+    bench.write(5)
+    run_id = runs.request(bench.store, bench.settings, "default", now=2000.0).id
+    bench.write(2, start=2000)  # came in at 3000 and 3001
+    bench.store.forget_file("default/1")
+    bench.now = 4000.0
+    bench.runs.advance()
+    bench.runs.advance()
+    (update,) = bench.engine.updates
+    assert update.id == run_id
+    assert {2000, 2001} < {each.written_at for each in (*update.demonstrations, *update.held_out)}
+    since = bench.store.run(run_id).requested_at
+    assert since == 4000.0 and bench.store.count_demonstrations("default", since=since) == 0
+
+
 def test_a_run_whose_texts_are_all_deleted_fails_with_the_reason(bench: Bench) -> None:
     bench.write(2)
     run_id = bench.request()
@@ -231,6 +267,27 @@ def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: 
     bench.engine.say(bench.result("a", BETTER))
     runs.sweep(bench.home, bench.store)
     assert [each.name for each in bench.home.adapters.iterdir()] == ["a" * 64]
+
+
+def test_a_version_that_the_store_does_not_know_is_never_swept_away(bench: Bench) -> None:
+    for name, manifest in (("b" * 64, ""), ("c" * 64, '{"id": "another"}')):
+        (bench.home.adapters / name).mkdir()
+        (bench.home.adapters / name / adapters.MANIFEST).write_text(manifest)
+    (bench.home.adapters / ("d" * 64)).mkdir()  # killed before it was entered
+    runs.sweep(bench.home, bench.store)
+    assert {each.name for each in bench.home.adapters.iterdir()} == {"b" * 64, "c" * 64}
+
+
+def test_a_prompt_that_is_being_edited_is_not_swept_away_but_one_that_a_kill_left_is(bench: Bench) -> None:
+    path = bench.home.root / "editing" / f"prompt-{os.getpid()}.md"
+    path.parent.mkdir()
+    path.write_text("a prompt")
+    runs.sweep(bench.home, bench.store)
+    bench.runs.tidy()
+    assert path.exists()
+    os.utime(path, (1.0, 1.0))  # this process began later: its number was another's
+    runs.sweep(bench.home, bench.store)
+    assert not path.parent.exists()
 
 
 def test_the_limit_of_demonstrations_is_a_setting(tmp_path: Path) -> None:
@@ -448,8 +505,9 @@ def test_nothing_is_stopped_where_nothing_is_open(bench: Bench) -> None:
     assert bench.store.stop_run("default", 5000.0) is None
 
 
-def test_a_run_that_finds_no_room_on_the_disk_goes_on_later_and_fails_only_in_the_end(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("code", "title"), [(DISK_FULL, "the disk is full"), (OUT_OF_MEMORY, "memory ran out")])
+def test_a_run_that_finds_no_room_on_the_disk_or_in_memory_goes_on_later_and_fails_only_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, code: str, title: str
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(runs, "clock", lambda: now)
@@ -458,13 +516,13 @@ def test_a_run_that_finds_no_room_on_the_disk_goes_on_later_and_fails_only_in_th
     for met in range(1, runs.MOST_FULL + 1):
         bench.runs.advance()
         assert len(bench.engine.updates) == met
-        bench.engine.say(Failed(run_id, "the disk is full", "make room on it", 500, code=DISK_FULL))
+        bench.engine.say(Failed(run_id, title, "make room", 500, code=code))
         run = bench.store.run(run_id)
-        assert run.state == "running" and "the disk is full" in run.notes[-1]
+        assert run.state == "running" and title in run.notes[-1]
         assert (bench.home.runs / run_id).is_dir()
         bench.runs.advance()
         assert len(bench.engine.updates) == met, "not at once"
         now += 3600.0
     bench.runs.advance()
-    bench.engine.say(Failed(run_id, "the disk is full", "make room on it", 500, code=DISK_FULL))
+    bench.engine.say(Failed(run_id, title, "make room", 500, code=code))
     assert bench.store.run(run_id).state == "failed"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dittod.schedule import (
     Conditions,
+    EngineMemory,
     Limits,
     Signals,
     frees_memory,
@@ -88,30 +89,55 @@ def machine(**changes: Any) -> Signals:
             "the last update failed; the next one may start at 12:40",
         ),
         (replace(LATER, seconds_since_failure=3600.0), None),
+        (replace(LATER, seconds_since_failure=3600.0, failures=1), None),
+        (
+            replace(LATER, seconds_since_failure=1200.0, failures=3),
+            "the last update failed; the next one may start at 15:40",
+        ),
+        (replace(LATER, seconds_since_failure=4 * 3600.0, failures=3), None),
+        (
+            replace(LATER, seconds_since_failure=0.0, failures=10**6),
+            "the last update failed; the next one may start at 2026-03-11 12:00",
+        ),
+        (replace(LATER, seconds_since_failure=24 * 3600.0, failures=10**6), None),
         (replace(LATER, seconds_since_update=3600.0), "updated less than 6 hours ago; next at 17:00"),
         (replace(LATER, seconds_since_update=-5000.0), "updated less than 6 hours ago; next at 18:00"),
         (replace(LATER, seconds_since_update=6 * 3600.0), None),
         (replace(FIRST, seconds_since_request=59.0), "requests are coming in; learns 1 minute after the last one"),
         (replace(FIRST, seconds_since_request=60.0), None),
+        (replace(FIRST, seconds_since_request=0.0, waiting_demonstrations=4), None),
+        (replace(LATER, seconds_since_request=0.0, waiting_demonstrations=3), None),
+        (
+            replace(LATER, seconds_since_request=0.0, waiting_demonstrations=2),
+            "requests are coming in; learns 1 minute after the last one",
+        ),
         (replace(FIRST, next_look=NOON + timedelta(minutes=30)), "looks again at 12:30"),
         (machine(idle_seconds=299.0), AT_THE_MACHINE),
         (machine(idle_seconds=300.0), None),
         (machine(on_battery=True), "on battery"),
         (machine(battery_percent=5.0), None),
         (machine(lid_closed=True), "the lid is closed"),
-        (machine(temperature_celsius=93.0), "too hot: more than 90 °C, the limit is 90"),
-        (machine(temperature_celsius=97.0), "too hot: more than 95 °C, the limit is 90"),
-        (machine(temperature_celsius=88.0), "still too warm: more than 85 °C"),
+        (machine(temperature_celsius=97.0), "too hot to begin: more than 85 °C"),
+        (machine(temperature_celsius=85.1), "too hot to begin: more than 85 °C"),
         (machine(temperature_celsius=85.0), None),
         (machine(gpu_use_percent=60.0), GPU_IN_USE),
         (machine(gpu_use_percent=20.0), None),
-        (machine(free_memory_bytes=300 * MIB), "less than 320 MiB of memory is free; 512 MiB is to stay free"),
+        (machine(free_memory_bytes=300 * MIB), "less than 512 MiB of memory is free"),
         (machine(free_memory_bytes=512 * MIB), None),
+        (machine(free_gpu_memory_bytes=0), "less than 256 MiB of the graphics card's memory is free"),
+        (machine(free_disk_bytes=GIB - 1), "less than 1 GiB of the disk is free"),
         (
-            machine(free_gpu_memory_bytes=0),
-            "less than 32 MiB of the graphics card's memory is free; 256 MiB is to stay free",
+            machine(free_memory_bytes=int(3.4 * GIB), engine_memory=EngineMemory(learning=3 * GIB)),
+            "less than 3.5 GiB of memory is free: learning takes 3 GiB, and 512 MiB is to stay free",
         ),
-        (machine(free_disk_bytes=GIB - 1), "less than 1 GiB of the disk is free; 1 GiB is to stay free"),
+        (machine(free_memory_bytes=int(3.5 * GIB), engine_memory=EngineMemory(learning=3 * GIB)), None),
+        (machine(free_memory_bytes=int(2.5 * GIB), engine_memory=EngineMemory(GIB, 3 * GIB)), None),
+        (machine(free_memory_bytes=GIB, engine_memory=EngineMemory(4 * GIB, 3 * GIB)), None),
+        (
+            machine(free_gpu_memory_bytes=GIB, engine_gpu_memory=EngineMemory(learning=GIB)),
+            "less than 1.25 GiB of the graphics card's memory is free: learning takes 1 GiB, and 256 MiB is to stay"
+            " free",
+        ),
     ],
 )
 def test_the_sentence_for_each_situation(signals: Signals, sentence: str | None) -> None:
@@ -218,9 +244,9 @@ def test_a_request_a_rest_or_too_little_text_pauses_nothing() -> None:
         (replace(FIRST, now=NOON.replace(hour=23)), None),
         (machine(on_battery=True, battery_percent=9.0), "on battery, with less than 10 % left"),
         (machine(on_battery=True, battery_percent=10.0), None),
-        (machine(temperature_celsius=91.0), "too hot: more than 90 °C, the limit is 90"),
-        (machine(free_memory_bytes=0), "less than 64 MiB of memory is free; 512 MiB is to stay free"),
-        (machine(free_disk_bytes=0), "less than 128 MiB of the disk is free; 1 GiB is to stay free"),
+        (machine(temperature_celsius=91.0), "too hot: more than 90 °C"),
+        (machine(free_memory_bytes=0), "less than 512 MiB of memory is free"),
+        (machine(free_disk_bytes=0), "less than 1 GiB of the disk is free"),
         (replace(FIRST, paused_until=datetime.max), "paused until dittod resume"),
         (replace(FIRST, trouble="the engine died 4 times"), "the engine died 4 times"),
     ],
@@ -242,6 +268,22 @@ def test_what_was_asked_for_by_hand_is_held_up_only_by_what_would_harm(signals: 
 )
 def test_memory_is_given_back_where_others_want_it_or_the_lid_is_closed(changes: dict[str, Any], frees: bool) -> None:
     assert frees_memory(machine(**changes), LIMITS) == frees
+
+
+@given(st.integers(0, 4 * GIB), st.integers(0, 4 * GIB), st.booleans())
+def test_a_sentence_does_not_change_with_the_bytes_that_are_free(one: int, other: int, pauses: bool) -> None:
+    judge = reason_to_pause if pauses else reason_to_wait
+    taken = EngineMemory(GIB, 2 * GIB)
+    said = {judge(machine(free_memory_bytes=each, engine_memory=taken), LIMITS) for each in (one, other)}
+    assert len(said - {None}) <= 1
+
+
+def test_only_what_the_engine_holds_while_it_learns_tells_what_learning_takes() -> None:
+    memory = EngineMemory().now(GIB, learns=False)
+    assert memory == EngineMemory(GIB, 0)
+    for held in (2 * GIB, GIB):
+        memory = memory.now(held, learns=True)
+    assert memory.now(0, learns=False) == EngineMemory(0, 2 * GIB)
 
 
 TIMES = st.times().map(lambda each: each.replace(second=0, microsecond=0))
@@ -309,6 +351,8 @@ CONDITIONS = st.builds(
     free_gpu_memory_bytes=_optional(SIZES),
     gpu_use_percent=_optional(PERCENT),
     free_disk_bytes=_optional(SIZES),
+    engine_memory=st.builds(EngineMemory, SIZES, SIZES),
+    engine_gpu_memory=st.builds(EngineMemory, SIZES, SIZES),
 )
 SIGNALS = st.builds(
     Signals,

@@ -15,9 +15,9 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
-from keyrings import FILE, Forgetful, InMemory, InTheOpen, Locked
+from keyrings import FILE, Asking, Forgetful, InMemory, InTheOpen, Locked
 
-from dittod import sealing
+from dittod import adapters, sealing
 from dittod.errors import DittodError
 from dittod.rows import FileRow
 from dittod.sealing import Cipher, Seal
@@ -184,7 +184,7 @@ def test_everything_that_a_store_does_with_texts_works_sealed(tmp_path: Path, ri
 def test_a_text_that_is_moved_to_another_row_does_not_open(tmp_path: Path, ring: InMemory) -> None:
     store = _filled(tmp_path / "s.sqlite")
     store.seal(True)
-    store._rows("UPDATE demonstrations SET completion = (SELECT completion FROM demonstrations LIMIT 1)")
+    store._connection.execute("UPDATE demonstrations SET completion = (SELECT completion FROM demonstrations LIMIT 1)")
     with pytest.raises(DittodError, match="damaged"):
         store.demonstrations("default")
     store.close()
@@ -206,14 +206,85 @@ def test_a_process_that_opened_the_store_before_it_was_sealed_goes_on_in_step(tm
 def test_a_full_disk_leaves_the_store_in_the_open_and_no_key_behind(tmp_path: Path, ring: InMemory) -> None:
     store = _filled(tmp_path / "s.sqlite", pairs=500)
     (pages,) = store._rows("PRAGMA page_count")
-    store._rows(f"PRAGMA max_page_count = {pages[0]}")
+    store._connection.execute(f"PRAGMA max_page_count = {pages[0]}")
     with pytest.raises(DittodError, match="full"):
         store.seal(True)
     assert (store.is_sealed, ring.kept, len(store.demonstrations("default"))) == (False, {}, 500)
-    store._rows("PRAGMA max_page_count = 100000")
+    store._connection.execute("PRAGMA max_page_count = 100000")
     store.seal(True)
     assert len(ring.kept) == 1 and _left_in(tmp_path) == set()
     store.close()
+
+
+class _Interrupted:
+    """A connection beside which Ctrl-C is pressed while COMMIT waits for the disk."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, query: str, *values: object) -> sqlite3.Cursor:
+        done = self._connection.execute(query, *values)
+        if query == "COMMIT":
+            raise KeyboardInterrupt
+        return done
+
+
+def test_ctrl_c_at_the_commit_of_the_conversion_does_not_lose_the_key(tmp_path: Path, ring: InMemory) -> None:
+    store = _filled(tmp_path / "s.sqlite")
+    connection = store._connection
+    store._connection = _Interrupted(connection)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        store.seal(True)
+    store._connection = connection
+    assert store.is_sealed and len(ring.kept) == 1
+    store.close()
+    again = Store(tmp_path / "s.sqlite")
+    again.seal(True)
+    assert again.demonstrations("default")[0] == _pair(0) and _left_in(tmp_path) == set()
+    again.close()
+
+
+def test_texts_that_a_reader_keeps_in_the_file_are_due_until_they_are_gone(
+    tmp_path: Path, ring: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _filled(tmp_path / "s.sqlite", pairs=50)
+    store._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    reader = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM demonstrations").fetchone()
+    cleared: list[int] = []
+    store.seal(True, lambda: cleared.append(1))
+    assert _left_in(tmp_path) and store.noted("scrub")["due"]
+    reader.close()
+    store.seal(True, lambda: cleared.append(2))
+    assert (_left_in(tmp_path), store.noted("scrub"), cleared) == (set(), {}, [1])
+    store.close()
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_rows_that_are_read_while_another_process_converts_the_store_are_opened_as_they_were(
+    tmp_path: Path, ring: InMemory, monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    other = _filled(tmp_path / "s.sqlite")
+    other.seal(sealed)
+    store = Store(tmp_path / "s.sqlite")
+    store.demonstrations("default")
+    rows = store._rows
+
+    def then_convert(query: str, *values: object) -> list[sqlite3.Row]:
+        found = rows(query, *values)
+        if "FROM demonstrations" in query or "FROM adapters" in query:
+            other.seal(not other.is_sealed)
+        return found
+
+    monkeypatch.setattr(store, "_rows", then_convert)
+    assert store.demonstrations("default")[0] == _pair(0)
+    assert store.adapter("a" * 64).verdict == VERDICT
+    store.close()
+    other.close()
 
 
 # --- the keyring ---
@@ -243,8 +314,39 @@ def test_a_sealed_store_beside_a_locked_keyring_says_what_helps_and_not_to_turn_
     for use in (lambda: again.demonstrations("default"), lambda: again.seal(False)):
         with pytest.raises(DittodError, match=r"cannot be used \(KeyringLocked\)") as error:
             use()
-        assert "unlock it" in error.value.hint and "encrypt = false" not in error.value.hint
+        assert "unlock it" in error.value.hint
+        assert not [word for word in ("encrypt = false", "start over", "remove") if word in error.value.hint]
     again.close()
+
+
+@pytest.mark.parametrize("backend", [fail.Keyring, Locked, InMemory])
+def test_without_the_key_versions_are_listed_and_rolled_back_though_not_their_verdicts(
+    tmp_path: Path, ring: InMemory, backend: type[KeyringBackend]
+) -> None:
+    store = _filled(tmp_path / "s.sqlite")
+    store.promote("default", "a" * 64, 1.0)
+    store.seal(True)
+    store.close()
+    _use(backend())
+    again = Store(tmp_path / "s.sqlite")
+    (found,) = again.adapters("default")
+    assert (found.state, found.verdict.figures) == ("promoted", {}) and "keyring" in found.verdict.reasons[0]
+    assert adapters.roll_back(again, "default") is None
+    again.close()
+    _use(ring)
+    with_key = Store(tmp_path / "s.sqlite")
+    assert (with_key.adapters()[0].state, with_key.adapters()[0].verdict) == ("retired", VERDICT)
+    with_key.close()
+
+
+def test_whoever_waits_for_a_keyring_is_told_and_can_be_interrupted(
+    ring: InMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _use(Asking())
+    monkeypatch.setattr(sealing, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(sealing.log, "warning", lambda text: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        sealing.make_marker()
 
 
 def test_without_the_packages_the_error_names_the_extra(ring: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:

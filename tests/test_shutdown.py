@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +31,16 @@ def signalled(*arguments, **options):
     os.kill(os.getpid(), signal.SIGTERM)
     return original(*arguments, **options)
 {moment} = signalled
+"""
+HANGING = """
+import os, time
+from dittod.ingest.folder import Folder
+original = Folder.read_settled
+def hanging(*arguments):
+    while os.path.exists({hung!r}):
+        time.sleep(0.1)
+    return original(*arguments)
+Folder.read_settled = hanging
 """
 LONG = {
     "model": "base",
@@ -59,6 +73,35 @@ def test_a_stream_is_told_of_the_end_and_the_daemon_is_gone_in_time(daemon: Daem
         streaming.join(10)
     assert told[-1] == "data: [DONE]" or json.loads(told[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
     assert_in_peace(daemon)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_a_stream_an_engine_and_a_thread_that_hang_and_a_locked_store_keep_it_no_longer_together(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    daemon = DaemonProcess(tmp_path / "home", base_model=str(tiny_model))
+    hung = tmp_path / "hung"
+    daemon.start(HANGING.format(hung=str(hung)) + START)
+    other = sqlite3.connect(daemon.home / "dittod.sqlite", isolation_level=None)
+    try:
+        with client_of(daemon) as client:
+            body = {"model": "base", "prompt": "Hi", "max_tokens": 1}
+            assert client.post("/completions", json=body).status_code == 200
+            os.kill(daemon.status()["engine"]["pid"], signal.SIGSTOP)
+            hung.touch()
+            streaming = threading.Thread(target=lambda: list(lines(client)))
+            streaming.start()
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(0.5)
+            begun = time.monotonic()
+            assert daemon.kill(signal.SIGTERM) == 0
+            assert time.monotonic() - begun < MOST_SECONDS
+            streaming.join(10)
+        assert_in_peace(daemon)
+    finally:
+        other.close()
+        daemon.kill()
 
 
 @pytest.mark.slow
@@ -124,6 +167,35 @@ def test_a_signal_while_it_starts_or_ends_is_heard(daemon: DaemonProcess, moment
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+def test_a_signal_while_the_keyring_waits_for_its_user_ends_it(daemon: DaemonProcess) -> None:
+    daemon.environment |= {"DITTOD_ENCRYPT": "true", "PYTHON_KEYRING_BACKEND": "keyrings.Asking"}
+    daemon.environment["PYTHONPATH"] = str(Path(__file__).parent)
+    with daemon.output.open("ab") as output:
+        command = [sys.executable, "-c", START, "run"]
+        daemon.process = subprocess.Popen(command, env=daemon.environment, stdout=output, stderr=output)
+    log = daemon.home / "logs" / "dittod.log"
+    wait_for(lambda: daemon.ended or (log.exists() and "waiting for the keyring" in log.read_text()), 60)
+    begun = time.monotonic()
+    assert daemon.kill(signal.SIGTERM) == 0
+    assert time.monotonic() - begun < MOST_SECONDS
+    assert_in_peace(daemon)
+
+
+def test_a_signal_before_a_keyring_is_asked_is_heard_there() -> None:
+    handlers = {number: signal.getsignal(number) for number in home.SIGNALS}
+    try:
+        ending = home.Ending()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended, ending.at_once():
+            pytest.fail("it was not heard")
+        assert ended.value.code == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_systemd_is_told_that_it_serves_lives_and_ends(daemon: DaemonProcess, tmp_path: Path) -> None:
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -151,18 +223,18 @@ def datagrams(listening: socket.socket) -> list[str]:
 
 def test_a_second_signal_hurries_and_one_before_there_is_a_server_is_not_forgotten() -> None:
     handlers = {number: signal.getsignal(number) for number in home.SIGNALS}
-    server, engine = SimpleNamespace(should_exit=False, force_exit=False), Closed()
+    server = SimpleNamespace(should_exit=False, force_exit=False)
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         ending = home.Ending()
         signal.raise_signal(signal.SIGHUP)
         assert ending.asked == 0
         signal.raise_signal(signal.SIGTERM)
-        ending.concerns(server, engine)  # type: ignore[arg-type]
-        assert server.should_exit and not server.force_exit and engine.closings == 1
-        assert ending.patience_seconds > 0
+        ending.concerns(server)  # type: ignore[arg-type]
+        assert server.should_exit and not server.force_exit
+        assert ending.left(1.0) == 1.0
         signal.raise_signal(signal.SIGINT)
-        assert server.force_exit and ending.patience_seconds == 0
+        assert server.force_exit and ending.left(1.0) == 0.0
         with pytest.raises(KeyboardInterrupt):
             early = home.Ending()
             early.ask()
@@ -172,13 +244,53 @@ def test_a_second_signal_hurries_and_one_before_there_is_a_server_is_not_forgott
             signal.signal(number, handler)
 
 
-class Closed:
-    """An engine that counts how often it is told of the end."""
+def test_all_that_is_waited_for_at_the_end_shares_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(home, "clock", lambda: now[0])
+    handlers = {number: signal.getsignal(number) for number in home.SIGNALS}
+    try:
+        ending = home.Ending()
+        assert ending.left(4.0) == 4.0
+        signal.raise_signal(signal.SIGTERM)
+        now[0] += home.MOST_SECONDS - 2.0
+        assert (ending.left(1.0), ending.left(4.0)) == (1.0, 2.0)
+        now[0] += 9.0
+        assert ending.left(4.0) == 0.0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
-    closings = 0
+
+class Draining:
+    """A server whose last answers end when the engine has been told of the end."""
+
+    started, should_exit, force_exit = True, False, False
+    closed = False
 
     def close(self) -> None:
-        self.closings += 1
+        """As the engine."""
+        self.closed = True
+
+    async def listen_and_serve(self) -> None:
+        while not self.closed:
+            await asyncio.sleep(0.01)
+
+
+def test_a_handler_of_signals_only_sets_flags_and_the_engine_is_told_while_answers_go_on() -> None:
+    """The thread that it interrupts may hold a lock that the engine waits for."""
+    handlers = {number: signal.getsignal(number) for number in home.SIGNALS}
+    server = Draining()
+    store = SimpleNamespace(noted=lambda key: {}, patience_seconds=10.0)
+    try:
+        home.Ending().concerns(server)  # type: ignore[arg-type]
+        daemon = SimpleNamespace(engine=server, store=store, threads=[])
+        signal.raise_signal(signal.SIGTERM)
+        assert server.should_exit and not server.closed
+        asyncio.run(asyncio.wait_for(home._serve(server, daemon), 30))  # type: ignore[arg-type]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert store.patience_seconds < 1.0, "what another process has locked is not waited for"
 
 
 def steps(daemon: DaemonProcess) -> int:

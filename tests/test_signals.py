@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fakes import demonstration
 from dittod import runs
 from dittod.config import Settings
 from dittod.rows import FileRow
-from dittod.schedule import Conditions, Limits
+from dittod.schedule import LONG_WAIT_SECONDS, Conditions, Limits
 from dittod.signals import PAUSE, bring_pause_forward, limits, of_machine, of_profile, paused_until, why_waiting
 from dittod.store import Store
 
@@ -103,6 +103,27 @@ def test_after_a_failure_there_is_a_pause_and_then_another_try(store: Store) -> 
     assert why(store, now=NOW + 3801.0) == "nothing new since the last update", "the failure is past"
 
 
+def failures(store: Store, now: float) -> int:
+    return of_profile(store, "default", of_machine(store, Conditions(), now), limits(Settings())).failures
+
+
+def test_each_further_failure_doubles_the_pause_until_a_text_is_new_or_an_update_succeeds(store: Store) -> None:
+    write(store, 6)
+    assert failures(store, NOW) == 0
+    for n in range(3):
+        end(store, "failed", requested_at=NOW + n, finished_at=NOW + n)
+        assert failures(store, NOW + n) == n + 1
+    assert why(store, now=NOW + 3 * 3600.0) == "the last update failed; the next one may start at 16:00"
+    write(store, 1, start=6, at=NOW + 60.0)
+    assert failures(store, NOW + 61.0) == 0 and why(store, now=NOW + 3700.0) is None
+    end(store, "failed", requested_at=NOW + 3700.0, finished_at=NOW + 3700.0)
+    assert failures(store, NOW + 3700.0) == 1, "with the new text"
+    end(store, "done", requested_at=NOW + 7400.0, finished_at=NOW + 7400.0)
+    assert failures(store, NOW + 7400.0) == 0
+    end(store, "failed", requested_at=NOW + 8000.0, finished_at=NOW + 8000.0)
+    assert failures(store, NOW + 8000.0) == 1
+
+
 def test_while_files_are_read_or_a_run_is_open_it_waits(store: Store) -> None:
     write(store, 6)
     store.note("reading", {"busy": True})
@@ -127,15 +148,46 @@ def test_a_pause_by_hand_lasts_until_its_time_or_until_resume(store: Store) -> N
     store.note(PAUSE, {"until": NOW + 60.0})
     assert paused_until(store, NOW) == datetime.fromtimestamp(NOW + 60.0)
     assert paused_until(store, NOW + 60.0) is None
-    bring_pause_forward(store, 30.0)
-    assert paused_until(store, NOW + 29.0) is not None and paused_until(store, NOW + 30.0) is None
 
 
-@pytest.mark.parametrize("note", [{}, {"until": None}])
+@pytest.mark.parametrize(
+    ("said_at", "back", "ends"),
+    [
+        (NOW - 600.0, 7200.0, 3600.0 - 7200.0),  # said long before the clock was set back by two hours
+        (NOW + 6000.0, 7200.0, 3600.0 - 7200.0),
+        (NOW - 1.0, 7200.0, 3600.0),  # said after that, before anybody looked
+        (NOW - 600.0, 0.0, 3600.0),  # a daemon starts
+        (NOW + 7200.0, 0.0, 3600.0 - 7200.0),  # the same after a clock was set back
+    ],
+)
+def test_a_pause_keeps_its_length_when_the_clock_is_set_back(
+    store: Store, said_at: float, back: float, ends: float
+) -> None:
+    store.note(PAUSE, {"until": NOW + 3600.0, "said_at": said_at})
+    since = NOW - 2.0 if back else 0.0
+    for _ in range(2 if not back else 1):
+        bring_pause_forward(store, back, since=since, now=NOW)
+    assert store.noted(PAUSE)["until"] == pytest.approx(NOW + ends)
+    assert store.noted(PAUSE)["said_at"] <= NOW
+
+
+@pytest.mark.parametrize("note", [{}, {"until": None, "said_at": NOW + 60.0}])
 def test_a_pause_without_an_end_has_none_to_bring_forward(store: Store, note: dict[str, Any]) -> None:
     store.note(PAUSE, note)
-    bring_pause_forward(store, 30.0)
+    bring_pause_forward(store, 30.0, since=NOW, now=NOW)
     assert store.noted(PAUSE) == note
+
+
+def test_texts_that_have_been_enough_for_a_day_are_counted_while_requests_come_in(store: Store) -> None:
+    write(store, 5, at=NOW - LONG_WAIT_SECONDS - 60.0)
+    write(store, 3, start=5, at=NOW - 60.0)
+    asked = limits(Settings())
+    for since_request, count in ((10.0, 5), (None, 0), (60.0, 0)):
+        machine = replace(of_machine(store, Conditions(), NOW), seconds_since_request=since_request)
+        assert of_profile(store, "default", machine, asked).waiting_demonstrations == count
+    end(store, "done", requested_at=NOW - 7200.0, finished_at=NOW - 3600.0)
+    machine = replace(of_machine(store, Conditions(), NOW), seconds_since_request=10.0)
+    assert of_profile(store, "default", machine, asked).waiting_demonstrations == 0
 
 
 def test_times_that_were_noted_by_a_wrong_clock_are_put_before_now_in_their_order(store: Store) -> None:

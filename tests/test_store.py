@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from dittod import adapters
 from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
 from dittod.rows import FileRow, StepRow
-from dittod.store import Store
+from dittod.store import PATIENCE_SECONDS, Store
 from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
 
 
@@ -342,7 +344,7 @@ def test_a_step_that_is_taken_again_takes_the_place_of_what_followed(store: Stor
 def test_steps_go_with_their_run_and_none_is_kept_without_one(store: Store) -> None:
     store.request_run(Run("r1", "default", "running", 7, "clean", 5.0))
     store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
-    store._rows("DELETE FROM runs WHERE id = 'r1'")
+    store._connection.execute("DELETE FROM runs WHERE id = 'r1'")
     assert store.steps("r1") == []
     with pytest.raises(sqlite3.IntegrityError):
         store.record_step("r1", StepRow("dpo", 1, 0, {"loss": 1.0}))
@@ -355,7 +357,7 @@ def test_a_file_of_an_older_dittod_keeps_what_it_has_and_gets_the_rest(
     with monkeypatch.context() as patch:
         patch.setattr("dittod.store.MIGRATIONS", MIGRATIONS[:1])
         old = Store(path)
-        old._rows(
+        old._connection.execute(
             "INSERT INTO runs VALUES ('r1', 'default', 'running', 7, 'clean', 5.0, NULL, '[]', '[]', NULL, NULL, '{}')"
         )
         old.close()
@@ -561,7 +563,7 @@ def test_a_damaged_store_is_an_error_with_a_remedy_and_stays_as_it_is(tmp_path: 
 def test_a_store_that_another_program_has_locked_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "dittod.sqlite"
     store = Store(path)
-    store._rows("PRAGMA busy_timeout = 20")
+    store.patience_seconds = 0.02
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DittodError, match="locked") as error:
@@ -574,15 +576,85 @@ def test_a_store_that_another_program_has_locked_is_an_error_with_a_remedy(tmp_p
     store.close()
 
 
-def test_dropped_text_leaves_the_log_of_writes_later_when_somebody_reads_now(store: Store, tmp_path: Path) -> None:
+def test_dropped_text_leaves_the_log_of_writes_later_when_somebody_reads_now(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom it does not wait for: only now and then a change tries again, since each try waits for the disk."""
+    now, said = [100.0], list[str]()
+    monkeypatch.setattr("dittod.store.clock", lambda: now[0])
     canary = "canary-that-somebody-reads"
     store.record_file(_file("a.eml"), [_demonstration("p", canary)])
-    store._rows("PRAGMA busy_timeout = 20")
+    store._connection.set_trace_callback(said.append)
+    begun = time.monotonic()
     other = sqlite3.connect(tmp_path / "dittod.sqlite", isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM demonstrations").fetchone()
     store.forget_file("a.eml")
+    store.note("x", {"y": 0})
+    assert sum("wal_checkpoint" in each for each in said) == 1 and time.monotonic() - begun < PATIENCE_SECONDS
     other.execute("COMMIT")
     other.close()
+    now[0] += 60.0
     store.note("x", {"y": 1})
     assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
+
+
+def test_who_reads_does_not_wait_for_who_writes_and_who_writes_reads_what_it_wrote(store: Store) -> None:
+    store.note("x", {"y": 1})
+    store.record_file(_file("a.eml"), [_demonstration("p")])
+    found: list[object] = []
+
+    def read() -> None:
+        found.extend([store.noted("x"), len(store.demonstrations("default")), list(store.files())])
+
+    reading = threading.Thread(target=read)
+    with store.together():
+        store.note("x", {"y": 2})
+        store.record_file(_file("b.eml"), [_demonstration("q")])
+        reading.start()
+        reading.join(10)
+        assert found == [{"y": 1}, 1, ["a.eml"]]
+        read()
+    assert found[3:] == [{"y": 2}, 2, ["a.eml", "b.eml"]]
+
+
+def test_while_another_program_has_it_locked_it_can_be_read_and_a_wait_for_it_can_be_cut_short(
+    store: Store, tmp_path: Path
+) -> None:
+    store.note("x", {"y": 1})
+    other = sqlite3.connect(tmp_path / "dittod.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    refused: list[DittodError] = []
+
+    def write() -> None:
+        with pytest.raises(DittodError, match="locked") as error:
+            store.note("x", {"y": 2})
+        refused.append(error.value)
+
+    begun = time.monotonic()
+    writing = threading.Thread(target=write)
+    writing.start()
+    assert store.noted("x") == {"y": 1}
+    store.patience_seconds = 0.0
+    writing.join(60)
+    assert refused and time.monotonic() - begun < PATIENCE_SECONDS
+    other.execute("ROLLBACK")
+    other.close()
+    store.note("x", {"y": 2})
+
+
+def test_closing_waits_for_no_thread_that_goes_on_writing(store: Store) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with store.together():
+            begun.set()
+            ended.wait(30)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    begun.wait(30)
+    store.close()
+    assert writing.is_alive()
+    ended.set()
+    writing.join(30)

@@ -22,7 +22,7 @@ from dittod.config import PREFIX, Settings, watched_folder
 from dittod.errors import DittodError, SettingsError
 from dittod.paths import Home
 
-KEPT_VARIABLES = ("DITTOD_HOME", "XDG_DATA_HOME", "HF_HOME", "HF_HUB_CACHE")  # they say where things lie
+KEPT_VARIABLES = ("DITTOD_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE")  # where things lie
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COMMAND_SECONDS = 240  # a start returns when dittod serves, which takes a while on a slow disk
 

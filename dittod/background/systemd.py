@@ -18,7 +18,7 @@ from dittod.background import (
     refuse_control_characters,
     write,
 )
-from dittod.errors import DittodError
+from dittod.errors import DittodError, SettingsError
 from dittod.paths import shipped
 
 UNIT = "dittod.service"
@@ -123,7 +123,7 @@ def render(installation: Installation, *, private_users: bool) -> str:
     """The unit of one home. Raises SettingsError for a path that cannot stand in it."""
     places = (installation.executable, *installation.writable)
     return _unit(
-        executable=quoted(str(installation.executable)),
+        executable=_program(installation.executable),
         environment="\n".join(f"Environment={quoted(f'{name}={value}')}" for name, value in installation.environment),
         condition="",
         writable=" ".join(quoted(f"-{folder}") for folder in installation.writable),
@@ -137,7 +137,7 @@ def render_for_everybody(executable: Path) -> str:
     """The unit that a package brings for all users of a machine: it starts for those who called `dittod init`."""
     home = "%h/.local/share/dittod"
     return _unit(
-        executable=quoted(str(executable)),
+        executable=_program(executable),
         environment="",
         condition=f"# made by `dittod init`\nConditionPathIsDirectory={home}",
         writable=f"-{home} -%h/dittod",
@@ -151,6 +151,16 @@ def quoted(text: str) -> str:
     """A word of a unit file: in quotes, with what is special to systemd escaped. Raises SettingsError."""
     escaped = refuse_control_characters(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
+
+
+def _program(path: Path) -> str:
+    """As ExecStart has it: systemd takes no quotes and backslashes there, escaped or not. Raises SettingsError."""
+    if any(each in str(path) for each in "'\"\\"):
+        raise SettingsError(
+            f"the program {path} has quotes or backslashes in its path, which systemd does not take",
+            "install dittod in a folder without them",
+        )
+    return quoted(str(path))
 
 
 def _unit(**values: str) -> str:

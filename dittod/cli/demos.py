@@ -172,7 +172,7 @@ def _described(row: DemonstrationRow, reason: str) -> dict[str, Any]:
 def _edited(place: Home, prompt: str) -> str:
     """What the user's editor makes of it, in a file that nobody else can read and that is gone afterwards."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
-    folder = place.runs / "editing"  # whatever a kill leaves here is removed at the next start
+    folder = place.root / "editing"  # whatever a kill leaves here is removed at the next start
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"prompt-{os.getpid()}.md"
     try:

@@ -84,9 +84,9 @@ def _of_home(place: Home, settings: Settings) -> Iterator[Check]:
     yield _made("permissions", lambda: checks.permissions(place))
     yield _made("token", lambda: checks.token(place, settings))
     yield _made("clock", lambda: checks.clock(place, time.time()))
+    yield _made("encryption", lambda: checks.encryption(place, settings))
     if place.store.exists():
         yield _made("store", lambda: checks.store(place))
-        yield _made("encryption", lambda: checks.encryption(place, settings))
         yield _made("engine", lambda: checks.engine(place))
     folder = checks.watched(settings, place)
     yield _made("watched folder", lambda: checks.watching(folder, running=_running(place) is not None))

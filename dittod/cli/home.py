@@ -6,14 +6,15 @@ import asyncio
 import logging
 import signal
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dittod import __version__
 from dittod.cli.terminal import err, out
 from dittod.config import Settings, load_settings, watched_folder
-from dittod.daemon import Daemon
-from dittod.engine.client import Engine
+from dittod.daemon import END_SECONDS, Daemon
 from dittod.errors import DittodError
 from dittod.ingest.folder import Folder
 from dittod.logs import log_to_file, log_to_stderr
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("dittod")
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-PATIENCE_SECONDS = 3.0  # with an engine that was told to end
+MOST_SECONDS = 8.0  # from the first signal until nothing is waited for any more: answers, engine and threads together
+PATIENCE_SECONDS = 3.0  # of it with an engine that was told to end
+LAST_NOTE_SECONDS = 0.2  # of it for another process that writes into the store
+POLL_SECONDS = 0.1  # between two looks whether a signal has come
+clock = time.monotonic
 
 SETTINGS_TEMPLATE = """\
 # dittod's settings. Each line that is commented out shows a default; docs/settings.md explains all of them.
@@ -55,37 +60,55 @@ def init() -> None:
 
 
 class Ending:
-    """What signals ask for: the first one that the daemon ends in order, a second one that it hurries."""
+    """What signals ask for: the first one that the daemon ends in order, a second one that it hurries.
+
+    A handler of signals interrupts the main thread anywhere, so it sets flags and takes no lock."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self._first_at = 0.0  # in monotonic seconds
+        self._waits = False
         self._server: Server | None = None
-        self._engine: Engine | None = None
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                 signal.signal(number, lambda *_: self.ask())
 
-    def concerns(self, server: Server, engine: Engine) -> None:
-        """Who is to be told; at once, where it was asked for before they were there."""
-        self._server, self._engine = server, engine
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, the first signal ends the process: a keyring may be waiting for its user."""
+        self._waits = True
+        try:
+            if self.asked:
+                raise SystemExit(0)
+            yield
+        finally:
+            self._waits = False
+
+    def concerns(self, server: Server) -> None:
+        """Who is to be told; at once, where it was asked for before it was there."""
+        self._server = server
         self._tell()
 
     def ask(self) -> None:
         """Once more."""
+        self._first_at = self._first_at or clock()
         self.asked += 1
+        if self._waits:
+            self._waits = False  # what is under way is brought to its end in order
+            raise SystemExit(0)
         if self.asked > 1 and self._server is None:
             raise KeyboardInterrupt  # it has not come far
         self._tell()
 
-    @property
-    def patience_seconds(self) -> float:
-        """For the engine to finish its step."""
-        return PATIENCE_SECONDS if self.asked < 2 else 0.0
+    def left(self, most: float) -> float:
+        """So many seconds may something still take to end, `most` where nobody asked for the end."""
+        if not self.asked:
+            return most
+        return max(0.0, min(most, self._first_at + MOST_SECONDS - clock())) if self.asked < 2 else 0.0
 
     def _tell(self) -> None:
-        if self._server is not None and self._engine is not None and self.asked:
+        if self._server is not None and self.asked:
             self._server.should_exit, self._server.force_exit = True, self.asked > 1
-            self._engine.close()
 
 
 def run() -> None:
@@ -99,12 +122,13 @@ def run() -> None:
         log_to_file(place)
         store = Store(place.store)
         stack.callback(store.close)
-        daemon = Daemon(place, settings, store)
+        with ending.at_once():
+            daemon = Daemon(place, settings, store)
         server = endpoint(place, daemon)
-        ending.concerns(server, daemon.engine)
+        ending.concerns(server)
         daemon.start()
-        stack.callback(daemon.stop)
-        stack.callback(lambda: daemon.engine.stop(ending.patience_seconds))  # first: its threads may wait for it
+        stack.callback(lambda: daemon.stop(ending.left(END_SECONDS)))
+        stack.callback(lambda: daemon.engine.stop(ending.left(PATIENCE_SECONDS)))  # first: its threads may wait for it
         err.print(f"serving {server.url}/v1, watching {daemon.folder.root}", markup=False, soft_wrap=True)
         log.info("dittod %s has started", __version__)
         asyncio.run(_serve(server, daemon))
@@ -129,10 +153,25 @@ async def _serve(server: Server, daemon: Daemon) -> None:
             doing=doing,
         )
     )
+    closing = asyncio.create_task(_close_when_told(server, daemon))
     try:
         await server.listen_and_serve()
     finally:
         attending.cancel()
+        closing.cancel()
+        _close(daemon)
+
+
+async def _close_when_told(server: Server, daemon: Daemon) -> None:
+    """While the last answers are written, an update can write its checkpoint."""
+    while not server.should_exit:
+        await asyncio.sleep(POLL_SECONDS)
+    _close(daemon)
+
+
+def _close(daemon: Daemon) -> None:
+    daemon.engine.close()
+    daemon.store.patience_seconds = LAST_NOTE_SECONDS
 
 
 def endpoint(place: Home, daemon: Daemon) -> Server:

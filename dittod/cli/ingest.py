@@ -58,7 +58,7 @@ def read_now(*, as_json: bool) -> None:
     settings = load_settings(place)
     if (pid := holder(place.lock)) is not None:
         raise AlreadyRunning(
-            f"a daemon (process {pid}) reads the folder by itself", "dittod status shows how far it is"
+            f"a daemon (process {pid or 'unknown'}) reads the folder by itself", "dittod status shows how far it is"
         )
     with closing(Store(place.store)) as store, held(place.lock), progress_bars() as bars:
         daemon = Daemon(place, settings, store)

@@ -19,9 +19,10 @@ LONGEST_DAYS = 365
 
 def pause(duration: str | None) -> None:
     """Again: the later word counts."""
-    until = None if duration is None else time.time() + seconds_of(duration)
+    now = time.time()
+    until = None if duration is None else now + seconds_of(duration)
     place, store = _open()
-    store.note(PAUSE, {"until": until})
+    store.note(PAUSE, {"until": until, "said_at": now})
     store.close()
     end = "until dittod resume" if until is None else f"until {day(until)}, or dittod resume"
     out.print(f"nothing is learnt {end}{_unless_running(place)}")

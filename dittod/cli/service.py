@@ -15,7 +15,7 @@ from dittod.cli.home import init
 from dittod.cli.terminal import day, err, out, print_json, print_table
 from dittod.config import load_settings, watched_folder
 from dittod.errors import NotFound
-from dittod.machine.lock import holder
+from dittod.machine.lock import holder, how_to_end
 from dittod.paths import Home, home
 
 
@@ -42,7 +42,7 @@ def install(manager: Manager, made: Installation, running: int | None) -> None:
     state = manager.state()
     if running is not None and not background.is_ours(state, running):
         out.print(
-            f"not started: process {running} was started by hand. End it (Ctrl-C there, or kill {running}), then:"
+            f"not started: process {running or 'unknown'} was started by hand. End it ({how_to_end(running)}), then:"
         )
         out.print("  dittod service start")
         return
@@ -77,7 +77,7 @@ def start_service() -> None:
     running = holder(place.lock) if place.root.is_dir() else None
     if running is not None:
         ours = background.is_ours(manager.state(), running)
-        out.print(f"dittod runs already (process {running}{'' if ours else ', started by hand'})")
+        out.print(f"dittod runs already (process {running or 'unknown'}{'' if ours else ', started by hand'})")
         return
     manager.start()
     out.print("started")
@@ -89,7 +89,7 @@ def stop_service() -> None:
     out.print("stopped")
     place = home()
     if place.root.is_dir() and (running := holder(place.lock)) is not None:
-        out.print(f"but process {running}, which was started by hand, runs on: kill {running}")
+        out.print(f"but process {running or 'unknown'}, which was started by hand, runs on: {how_to_end(running)}")
 
 
 def restart_service() -> None:

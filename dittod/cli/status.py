@@ -11,10 +11,13 @@ from dittod.cli.identities import current_identities
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import DittodError
+from dittod.ingest.folder import is_mounted
 from dittod.machine.lock import holder
 from dittod.machine.probes import Probes
 from dittod.paths import MARKER, Home, home
+from dittod.rows import FileRow
 from dittod.schedule import reason_to_pause
+from dittod.sealing import NoKey
 from dittod.signals import LEARNING, limits, of_machine, why_waiting
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE, Run
@@ -38,7 +41,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
     pid = holder(place.lock)
     endpoint, engine = store.noted("endpoint"), store.noted("engine")
     running = pid is not None
-    files = store.files().values()
+    files = _files(store)
     if not running and store.noted("reading"):
         with suppress(DittodError):  # on a full disk it stays
             store.note("reading", {})  # of a daemon that was killed
@@ -50,7 +53,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
         "daemon_pid": pid,
         "endpoint": f"{endpoint['url']}/v1" if running and endpoint else None,
         "watched_folder": str(settings.watched_folder),
-        "watched_folder_is_mounted": not store.noted("watched") or (watched_folder(settings) / MARKER).exists(),
+        "watched_folder_is_mounted": not store.noted("watched") or is_mounted(watched_folder(settings)),
         "engine": {
             "state": engine.get("state", "stopped") if running else "stopped",
             "pid": engine.get("pid") if running else None,
@@ -83,6 +86,24 @@ def _learning_without_daemon(place: Home, settings: Settings, store: Store, prof
     return {"state": state, "reason": nearest, "profiles": reasons, "unreadable": list(conditions.unreadable)}
 
 
+def _files(store: Store) -> tuple[FileRow, ...]:
+    """None where their key cannot be had, as over ssh: whose the mails are is not known then."""
+    try:
+        return tuple(store.files().values())
+    except NoKey:
+        return ()
+
+
+def _held_out(store: Store, settings: Settings, name: str, last_run: Run | None) -> int:
+    """Before the first update it depends on the texts; 0 where their key cannot be had."""
+    if last_run is not None:
+        return len(last_run.held_out_ids)
+    try:
+        return len(runs.next_selection(store, settings, name).held_out)
+    except NoKey:
+        return 0
+
+
 def _profile(store: Store, settings: Settings, name: str, reason: str | None) -> dict[str, Any]:
     adapter = next((each for each in store.adapters(name) if each.state == "promoted"), None)
     latest = store.runs(profile=name)[-1:]
@@ -91,7 +112,7 @@ def _profile(store: Store, settings: Settings, name: str, reason: str | None) ->
     return {
         "name": name,
         "demonstrations": store.count_demonstrations(name),
-        "held_out": len(last_run.held_out_ids if last_run else runs.next_selection(store, settings, name).held_out),
+        "held_out": _held_out(store, settings, name, last_run),
         "adapter": None
         if adapter is None
         else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
@@ -123,14 +144,15 @@ def _show_engine(engine: dict[str, Any]) -> None:
 
 
 def _show(value: dict[str, Any]) -> None:
-    out.print(f"daemon    {'process ' + str(value['daemon_pid']) if value['daemon_pid'] else 'not running'}")
+    pid = value["daemon_pid"]
+    out.print("daemon    not running" if pid is None else f"daemon    process {pid or 'unknown'}")
     out.print(f"endpoint  {value['endpoint'] or '-'}", markup=False, soft_wrap=True)
     _show_engine(value["engine"])
     _show_disk(value["disk"])
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
     if not value["watched_folder_is_mounted"]:
-        out.print(f"          its file {MARKER} is missing: nothing is read or forgotten until the folder is mounted")
-        out.print(f"          or, if this is the folder, until the file is there again: touch {MARKER} in it")
+        out.print(f"          it or its file {MARKER} is missing or cannot be read: until it can be,")
+        out.print(f"          nothing is read or forgotten; if only the file is gone: touch {MARKER} in it")
     if value["identities"]:
         guessed = " (guessed; see: dittod identities)" if value["identities_guessed"] else ""
         out.print(f"mail from {', '.join(value['identities'])}{guessed}", markup=False, soft_wrap=True)

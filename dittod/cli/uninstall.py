@@ -8,12 +8,12 @@ the home is known by goes last.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -24,7 +24,7 @@ from dittod.cli.service import remove
 from dittod.cli.terminal import err, out
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import AlreadyRunning, DittodError, SettingsError
-from dittod.machine.lock import held, holder
+from dittod.machine.lock import held, holder, how_to_end
 from dittod.paths import MARKER, Home, home
 from dittod.sealing import forget_key
 from dittod.store import Store
@@ -32,7 +32,8 @@ from dittod.store import Store
 ENDING_SECONDS = 15.0  # a stopped daemon lets go of the lock
 KINDS = {  # what it is to people, and how its path inside the home looks
     "adapters": r"adapters/(\.?[0-9a-f]{12,64})/[^/]+",
-    "unfinished updates": r"runs/([0-9a-f]{12}|editing)/.+",
+    "unfinished updates": r"runs/[0-9a-f]{12}/.+",
+    "prompts being edited": r"editing/.+",
     "quantised models": r"quantised/\.?[^/]+-[0-9a-f]{8,64}/[^/]+",
     "logs": r"logs/[a-z]+\.log(\.\d+)?",
     "token": r"\.?token(\.[0-9a-f]{8})?",
@@ -117,7 +118,7 @@ def _inside(folder: Path, left_out: set[Path]) -> Iterator[Path]:
 
 def _refuse(place: Home, pid: int | None, is_service: bool) -> None:
     if pid is not None and not is_service:
-        raise AlreadyRunning(f"dittod is running (process {pid})", f"end it first: kill {pid}")
+        raise AlreadyRunning(f"dittod is running (process {pid or 'unknown'})", f"end it first: {how_to_end(pid)}")
     if place.root.is_symlink():
         raise SettingsError(
             f"{place.root} is a link, and links are not followed", f"set DITTOD_HOME to {place.root.resolve()}"
@@ -222,6 +223,8 @@ def _how_it_came() -> str:
         return "pipx uninstall dittod"
     if "/uv/tools/" in prefix:
         return "uv tool uninstall dittod"
-    if prefix.startswith(("/opt/", "/usr/lib/")) and os.name == "posix":
+    if prefix.startswith("/usr/lib/") and background.call("dpkg-query", "--search", prefix).returncode == 0:
         return "apt remove dittod"
+    if find_spec("pip") is None:  # as in our container image
+        return f"lies in {prefix}; a container's goes with the container"
     return f"{sys.executable} -m pip uninstall dittod"

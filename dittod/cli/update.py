@@ -30,6 +30,9 @@ STAGES = {
     "gate": "gate",
 }
 POLL_SECONDS = 0.2
+RESTART_SECONDS = 60.0  # for a daemon that ended to come back, or another one
+NOTICE_SECONDS = 3.0  # for a daemon to say what it makes of what was asked for: it looks every two
+GONE = "the daemon has ended: waits a minute for the next one"
 
 
 def update(profile: str, *, wait: bool, as_json: bool) -> None:
@@ -44,12 +47,17 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
         if holder(place.lock) is None:
             stack.enter_context(daemon_here(place, settings, store, bars))
             wait = True
+        said = _reason(store, profile)
         run = runs.request(store, settings, profile, by_hand=True)
         while wait and (run := follow(store, run, bars, place)).state in runs.OPEN:  # the daemon we waited for is gone
             with suppress(AlreadyRunning):
                 stack.enter_context(daemon_here(place, settings, store, bars))
+        held_by = None if wait or as_json else why_held(store, run, said)
     if not wait:
-        print_json({"run": run.id}) if as_json else err.print(f"asked for: run {run.id}; see dittod status")
+        why = f"held for now: {held_by}; " if held_by else ""
+        print_json({"run": run.id}) if as_json else err.print(
+            f"asked for: run {run.id}; {why}see dittod status", markup=False, soft_wrap=True
+        )
         return
     report(place, run, as_json=as_json)
 
@@ -58,6 +66,7 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
 def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -> Iterator[Daemon]:
     """A daemon without endpoint inside the block, its folder read."""
     with held(place.lock):
+        store.note("endpoint", {})  # of a daemon before
         log_to_file(place)
         daemon = Daemon(place, settings, store)
         read_folder(daemon, bars)
@@ -81,21 +90,43 @@ def read_folder(daemon: Daemon, bars: Progress) -> None:
 
 
 def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
-    """Draw a run's stages until it has ended, or until no daemon is there to end it."""
+    """Draw a run's stages until it has ended, or until no daemon has been there to end it for a while: one that is
+    restarted finds its home free."""
     tasks: dict[tuple[str, int], TaskID] = {}
     held = bars.add_task("held", total=None, visible=False, note="")
+    seen_at = time.monotonic()  # the daemon was
     while (run := store.run(run.id)).state in runs.OPEN:
         if run.progress:
             _draw(bars, tasks, run.progress)
-        reason = store.noted(LEARNING).get("profiles", {}).get(run.profile)
+        is_there = holder(place.lock) is not None
+        seen_at = time.monotonic() if is_there else seen_at
+        reason = _reason(store, run.profile) if is_there else GONE
         bars.update(held, visible=reason is not None, note=reason or "")
+        if time.monotonic() - seen_at > RESTART_SECONDS:
+            break
         time.sleep(POLL_SECONDS)
-        if holder(place.lock) is None:
-            return store.run(run.id)
-    bars.update(held, visible=False)
+    else:
+        bars.update(held, visible=False)
     for task in tasks.values() if run.state == "done" else ():
         bars.update(task, completed=bars.tasks[task].total)
     return run
+
+
+def why_held(store: Store, run: Run, said: str | None) -> str | None:
+    """What the daemon says of a run that was just asked for. Before it has looked it still says why it would not have
+    started one by itself (`said`), which says nothing of this one."""
+    deadline = time.monotonic() + NOTICE_SECONDS
+    while store.run(run.id).state == "requested" and (reason := _reason(store, run.profile)) == said:
+        if time.monotonic() >= deadline:
+            return reason
+        time.sleep(POLL_SECONDS)
+    return _reason(store, run.profile) if store.run(run.id).state in runs.OPEN else None
+
+
+def _reason(store: Store, profile: str) -> str | None:
+    """What the daemon says of the profile."""
+    reason: str | None = store.noted(LEARNING).get("profiles", {}).get(profile)
+    return reason
 
 
 def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object) -> None:

@@ -138,7 +138,12 @@ class Answers:
         name = f"served-{ref.id}"
         if name not in self._adapters:
             self._make_room(LOADED_ADAPTERS - 1)
-            self._adapters.load(name, Path(ref.path))
+            try:
+                self._adapters.load(name, Path(ref.path))
+            except Exception:
+                if name in self._adapters:  # in half: memory ran out
+                    self._adapters.drop(name)
+                raise
         self._recent[name] = None
         self._recent.move_to_end(name)
         return name

@@ -31,6 +31,7 @@ from dittod.engine.protocol import (
     Improve,
     Improved,
     Memory,
+    Ping,
     Progress,
     Ready,
     Request,
@@ -43,6 +44,7 @@ from dittod.engine.protocol import (
     decode_event,
     encode_command,
 )
+from dittod.engine.pulse import LOOK_SECONDS, Pulse
 from dittod.errors import EngineUnavailable, ModelError, place_of
 from dittod.logs import LogFile
 
@@ -52,7 +54,6 @@ ENDS = (Done, Embedded, Tokenized, Detokenized, Failed, Updated, Stopped)  # eve
 Work = Request | Update | Improve
 Listener = Callable[[Event | EngineUnavailable], None]
 
-START_SECONDS = 300.0  # a large model from a slow disk; a start that takes longer is hung
 END_SECONDS = 15.0  # an engine that was told to end finishes its micro-step first
 
 
@@ -90,6 +91,8 @@ class Engine:
         self._changed = threading.Condition(threading.RLock())
         self._process: EngineProcess | None = None
         self._waiting: dict[str, _Waiting] = {}  # by the id of their work
+        self._pulse = Pulse()
+        self._pinged = False  # and has said nothing since
         self._refused: Failed | None = None  # what a start that cannot succeed said
         self._ending = False  # told to end, and not gone yet
         self._expected = 0  # clients whose requests are still to be submitted
@@ -161,9 +164,7 @@ class Engine:
         with self._changed:
             while not self.begin():
                 self._changed.wait(END_SECONDS)
-            if not self._changed.wait_for(lambda: self.ready or self._process is None, START_SECONDS):
-                self.end_a_hung_start()
-                raise EngineUnavailable(f"the engine did not start within {START_SECONDS:.0f} s", "see logs/engine.log")
+            self._changed.wait_for(lambda: self.ready or self._process is None)
             if self.ready is not None:
                 return self.ready
             raise self.why_not()
@@ -182,14 +183,6 @@ class Engine:
                     raise self.why_not()
                 self._spawn()
             return True
-
-    def end_a_hung_start(self) -> None:
-        """Kill a process that should have loaded its model by now."""
-        with self._changed:
-            process = self._process
-            if process is None or self.ready is not None or time.monotonic() - process.started_at < START_SECONDS:
-                return
-            process.kill(f"it did not load its model within {START_SECONDS:.0f} s")
 
     def why_not(self) -> ModelError | EngineUnavailable:
         """Why there is no engine: its model cannot be loaded, or it died and will be started again."""
@@ -236,7 +229,7 @@ class Engine:
 
     def close(self) -> None:
         """Begin to end for good: a running update writes its checkpoint, nothing new is learnt, and a process that ends
-        is not replaced. Answers go on until `stop`. Takes no time: a handler of signals may call it."""
+        is not replaced. Answers go on until `stop`. Takes no time."""
         with self._changed:
             self._closing = True
             self.send(StopUpdate())
@@ -269,10 +262,45 @@ class Engine:
     def _spawn(self) -> None:
         self.ready, self.memory, self._ending = None, None, False
         self._refused = None
-        self._log.rotate_if_full()
-        self._scene = Scene.before(self._log.path)
-        self._process = EngineProcess(self._arguments, self._log)
-        threading.Thread(target=self._listen, args=(self._process,), name="engine", daemon=True).start()
+        self._pulse, self._pinged = Pulse(), False
+        try:
+            self._log.rotate_if_full()
+            self._scene = Scene.before(self._log.path)
+            self._process = EngineProcess(self._arguments, self._log)
+            for work, name in ((self._watch, "engine's pulse"), (self._listen, "engine")):
+                threading.Thread(target=work, args=(self._process,), name=name, daemon=True).start()
+        except (OSError, RuntimeError, MemoryError) as error:  # no process, no thread or no memory is left
+            self._give_up_the_start(error)
+            raise self._unavailable() from error
+
+    def _give_up_the_start(self, error: Exception) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            process.close()
+        lack = error.strerror if isinstance(error, OSError) else None
+        self._record_death(f"it could not be started: {lack or 'no thread or memory is left'}", [LOADING])
+        self._changed.notify_all()
+
+    def _watch(self, process: EngineProcess) -> None:
+        """In a thread of its own, for as long as the process lives: one that is hung is killed."""
+        with self._changed:
+            while not self._changed.wait_for(lambda: self._process is not process, LOOK_SECONDS):
+                self._look(process)
+
+    def _look(self, process: EngineProcess) -> None:
+        """A sign of life is due while it loads, while somebody waits, and after a Ping, whoever has given up since."""
+        loading = self.ready is None
+        if not (loading or self._waiting or self._pinged):
+            self._pulse.hear()
+            return
+        self._pulse.look(process.processor_seconds())
+        if (reason := self._pulse.hung(loading=loading)) is not None:
+            process.kill(reason)
+        elif not (loading or self._pinged):
+            self._pinged = True
+            self._send(Ping())
 
     def _listen(self, process: EngineProcess) -> None:
         """In a thread of its own, for as long as the process lives."""
@@ -287,6 +315,9 @@ class Engine:
 
     def _hear(self, event: Event) -> None:
         self._log.rotate_if_full()
+        with self._changed:
+            self._pinged = False
+            self._pulse.hear()
         match event:
             case Ready():
                 with self._changed:

@@ -67,14 +67,15 @@ class Embeddings:
         if len(pending.texts) < len(pending.command.inputs):
             self._tokenise(pending)
             return []
-        if pending.reading is None:
+        reading, pending.reading = pending.reading, None  # what fails is begun again, if there is another step
+        if reading is None:
             together = _together(pending.texts[len(pending.vectors) :])
-            pending.reading = embed(self._base, self._adapters, together)
+            reading = embed(self._base, self._adapters, together)
         try:
-            next(pending.reading)
+            next(reading)
+            pending.reading = reading
         except StopIteration as end:
             pending.vectors += map(_encoded, end.value)
-            pending.reading = None
         if len(pending.vectors) < len(pending.texts):
             return []
         del self._pending[pending.command.id]

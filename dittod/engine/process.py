@@ -11,9 +11,10 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import IO
+
+import psutil
 
 from dittod.logs import LogFile
 
@@ -44,14 +45,28 @@ class EngineProcess:
         finally:
             os.close(log_fd)
         self.pid = self._process.pid
-        self.started_at = time.monotonic()
         self.killed_for: str | None = None  # by us: why
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # None: no more
-        threading.Thread(target=self._write, name="engine's commands", daemon=True).start()
+        try:
+            threading.Thread(target=self._write, name="engine's commands", daemon=True).start()
+        except BaseException:  # no thread is left: neither is the process then
+            self.kill()
+            self.wait()
+            _close(self._process.stdin)
+            _close(self._process.stdout)
+            raise
 
     def say(self, line: bytes) -> None:
         """Without waiting for it to be read."""
         self._outbox.put(line)
+
+    def processor_seconds(self) -> float:
+        """That it has used since it began; 0.0 if the system does not tell."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return times.user + times.system
 
     def lines(self) -> Iterator[bytes]:
         """What it says, until it ends."""

@@ -140,6 +140,13 @@ class Improve:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Is the loop still turning? Answered with Memory, between two steps."""
+
+    op: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """End the process."""
 
@@ -147,7 +154,7 @@ class Shutdown:
 
 
 Request = Generate | Embed | Tokenize | Detokenize  # what clients ask for
-Command = Request | Cancel | Update | StopUpdate | Improve | Shutdown
+Command = Request | Cancel | Update | StopUpdate | Improve | Ping | Shutdown
 
 # --- engine to parent -------------------------------------------------------------------------------------------
 
@@ -171,7 +178,8 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the engine holds now; said after `Ready` whenever it has changed by much, once a second at most."""
+    """What the engine holds now; said after `Ready` whenever it has changed by much, once a second at most, and at each
+    Ping."""
 
     bytes: int  # of the process, resident
     gpu_bytes: int = 0  # on the graphics card
@@ -306,7 +314,8 @@ class Detokenized:
     event: Literal["detokenized"] = "detokenized"
 
 
-DISK_FULL = "disk_full"  # code of a Failed after which an update goes on from its checkpoint, when there is room
+DISK_FULL, OUT_OF_MEMORY = "disk_full", "out_of_memory"  # codes of a Failed after which an update goes on from its
+# checkpoint, when there is room
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
+
+import torch
 
 from dittod.engine.answers import Answers
 from dittod.engine.consideration import Standing, be_considerate, be_the_first_to_go
@@ -33,6 +35,7 @@ from dittod.engine.embeddings import Embeddings
 from dittod.engine.improve import improve
 from dittod.engine.protocol import (
     DISK_FULL,
+    OUT_OF_MEMORY,
     Accepted,
     Cancel,
     Command,
@@ -46,6 +49,7 @@ from dittod.engine.protocol import (
     Improved,
     Memory,
     Noted,
+    Ping,
     Progress,
     Ready,
     Request,
@@ -78,6 +82,7 @@ SERVING_ROWS = 16  # answers decoded together
 LEARNING_SHARE = 0.1  # of the time, at least, however many requests there are
 AGAIN_SECONDS = 5.0  # without a request, until learning that gave way goes on: its beginning takes a second or so
 SETTLED_SECONDS = 1.0  # without anything to do, until memory goes back to the system
+SHORT = "memory ran out while answering: learning waits until there is quiet"
 TOLD_SECONDS, TOLD_BYTES = 1.0, 16 << 20  # how often, and from which change on, the parent hears of memory
 clock = time.monotonic
 
@@ -207,7 +212,7 @@ class Worker:
         except Exception as error:
             failed, short = self._failures(error), ran_out(error)
         if short:
-            self._give_way("memory ran out while answering: learning waits until there is quiet")
+            self._give_way(SHORT)
         if failed is not None:  # not before the exception is gone: its traceback holds on to the step's tensors
             events = failed
             self._recover(failed)
@@ -250,13 +255,20 @@ class Worker:
         self._share_out(self._work.bench.plan if self._work else None)
 
     def _advance_embeddings(self) -> None:
-        """One step for the request whose turn it is, which alone fails with it."""
+        """One step for the request whose turn it is, which alone fails with it. For want of memory, learning gives way
+        first, and the step is begun again."""
         request_id = self._embeddings.oldest
+        events: Sequence[Event] = ()
+        short = False
         try:
-            events: list[Event] = list(self._embeddings.step())
+            events = self._embeddings.step()
         except Exception as error:
-            events = [_failure(request_id, error)]
-            self._embeddings.cancel(request_id)
+            short = self._work is not None and ran_out(error)
+            if not short:
+                events = [_failure(request_id, error)]
+                self._embeddings.cancel(request_id)
+        if short:
+            self._give_way(SHORT)
         self._send(*events)
 
     def _obey(self, command: Command) -> None:
@@ -277,15 +289,25 @@ class Worker:
                     self._stop_work()
             case Improve():
                 self._start_prompts(command)
+            case Ping():
+                self._send(Memory(resident_bytes(), card_bytes()))
 
     def _reply(self, request: Request) -> None:
-        """Begin what a request asks for, and say what can be said at once. Its failure is its own."""
-        try:
-            event = self._begun(request)
-        except Exception as error:
-            event = _failure(request.id, error)
+        """Begin what a request asks for, and say what can be said at once. Its failure is its own; for want of memory,
+        learning gives way first, and it is begun again."""
+        event, short = self._tried(request)
+        if short and self._work is not None:
+            self._give_way(SHORT)
+            event, _ = self._tried(request)
         if event is not None:
             self._send(event)
+
+    def _tried(self, request: Request) -> tuple[Event | None, bool]:
+        """What to say, and whether it failed for want of memory."""
+        try:
+            return self._begun(request), False
+        except Exception as error:
+            return _failure(request.id, error), ran_out(error)
 
     def _begun(self, request: Request) -> Event | None:
         match request:
@@ -389,6 +411,8 @@ class Worker:
         try:
             self._work.steps.close()
         except Exception as error:  # for want of memory, say: its checkpoint before counts
+            if card_is_broken(error):
+                raise
             log.error("the steps since the last checkpoint are lost: %s", place_of(error))
         self._work = None
         self._share_out(None)
@@ -429,7 +453,10 @@ def _waiting(commands: queue.SimpleQueue[Command]) -> list[Command]:
 
 
 def _failure(request_id: str, error: Exception) -> Failed:
-    """What the parent is told. Text of the user may hide in an exception's message, so only its kind is logged."""
+    """What the parent is told. Text of the user may hide in an exception's message, so only its kind is logged. Raises
+    what breaks the card: the engine ends of it."""
+    if card_is_broken(error):
+        raise error
     if isinstance(error, RequestError):
         return Failed(request_id, error.title, error.hint, 400, error.param, error.code)
     if isinstance(error, DittodError):
@@ -439,9 +466,20 @@ def _failure(request_id: str, error: Exception) -> Failed:
         return Failed(request_id, "the disk is full", "make room on it", 500, code=DISK_FULL)
     if ran_out(error):
         return Failed(
-            request_id, "memory ran out", "close other programs, or ask for less at a time; then try again", 503
+            request_id,
+            "memory ran out",
+            "close other programs, or ask for less at a time; then try again",
+            503,
+            code=OUT_OF_MEMORY,
         )
     return Failed(request_id, f"{type(error).__name__} in the engine", "see logs/engine.log; it names the place", 500)
+
+
+def card_is_broken(error: Exception) -> bool:
+    """Whether CUDA has failed in another way than for want of memory: nothing can be computed in this process then."""
+    if not isinstance(error, RuntimeError) or ran_out(error):
+        return False
+    return isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error:" in str(error)
 
 
 def tidied(steps: Generator[Progress, None, Updated]) -> Generator[Progress, None, Updated]:
@@ -508,5 +546,17 @@ def main() -> None:
         output.write(encode_event(Failed("", error.title, error.hint, 500)))
         output.flush()
         os._exit(2)
-    Worker(base, room, output, standing).loop(commands)
+    except Exception as error:
+        _end_of(error)
+    try:
+        Worker(base, room, output, standing).loop(commands)
+    except Exception as error:
+        _end_of(error)
     os._exit(0)  # nothing is left to tidy, and the reader still sits on stdin, which an orderly exit trips over
+
+
+def _end_of(error: Exception) -> NoReturn:
+    """The parent finds the kind of it in the log, and starts another engine."""
+    what = "the graphics card failed" if card_is_broken(error) else "not caught"
+    log.critical("%s: %s", what, place_of(error))
+    os._exit(1)

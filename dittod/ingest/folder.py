@@ -69,6 +69,7 @@ class Folder:
         self._settler = Settler(settle_seconds)
         self._known = store.files()
         self._missing: dict[str, float] = {}  # known files that are not there, and since when (as `now`)
+        self._looked_at = 0.0  # the latest `now`
         self._finished: list[tuple[FileRow, list[Demonstration]]] = []  # read, and not written yet
         self._written_at = 0.0  # monotonic seconds
         self._in_step = False  # everything known was read with what is known of the user now
@@ -77,7 +78,7 @@ class Folder:
 
     def prepare(self) -> None:
         """Make the folder and its marker when it is first watched. Later, a missing marker means: not mounted."""
-        if self._store.noted("watched").get("root") != str(self.root) and not self._is_mounted():
+        if self._store.noted("watched").get("root") != str(self.root) and not is_mounted(self.root):
             try:
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (self.root / MARKER).write_text(
@@ -98,13 +99,14 @@ class Folder:
 
     def rescan(self, now: float) -> None:
         """Look at the whole folder: note what is new, changed or missing. Finds what events missed."""
-        place = identity(self.root) if self._is_mounted() else None
+        self._looked_at = now
+        place = identity(self.root) if is_mounted(self.root) else None
         unreadable: list[str] = []
         present = set(self._see(scan(self.root, unreadable.append), now) if place else ())
         for folder in unreadable:
             log.warning("a folder in the watched folder cannot be listed: what is in it is neither read nor forgotten")
             present.update(path for path in self._known if path.startswith(f"{folder}/") or not folder)
-        if place is None or not self._is_mounted() or identity(self.root) != place:  # also after all that looking
+        if place is None or not is_mounted(self.root) or identity(self.root) != place:  # also after all that looking
             self._missing = {}
             self._say_unmounted()
             return
@@ -114,22 +116,23 @@ class Folder:
     def notice(self, paths: Iterable[Path], now: float) -> None:
         """Something happened to these paths. What is a folder now may have come with everything in it; what is gone may
         have been one, or moved: of all that, a look at the whole folder tells, once."""
-        if not self._is_mounted():
+        if not is_mounted(self.root):
             return
         paths = set(paths)
         gone: list[str] = []
         for path in _outermost(paths):
             if file := found_file(self.root, path):
                 self._see([file], now)
-            elif path.is_dir() and path.is_relative_to(self.root):
+            elif identity(path) and path.is_relative_to(self.root):
                 self._see(scan(self.root, lambda folder: None, path), now)
-            elif path.is_relative_to(self.root) and not path.is_symlink():
+            elif path.is_relative_to(self.root) and not _is_link(path):
                 gone.append(relative_key(self.root, path))
         if self.root / MARKER in paths or (gone and self._concerns_known(gone)):
             self.rescan(now)
 
     def read_settled(self, now: float, on_read: OnRead = lambda done, of, documents: None) -> int:
         """Read the files that stopped changing, and forget those that are gone. Returns how many were read."""
+        self._looked_at = now
         self._look_again(now)
         ready = [file for key in self._settler.ready(now) if (file := self._at(key))]
         try:
@@ -144,8 +147,8 @@ class Folder:
 
     @property
     def settling(self) -> bool:
-        """Whether something is waited for: a file to be finished, or one that is gone to come back."""
-        return len(self._settler) > 0 or bool(self._missing)
+        """Whether something is waited for: a file that will soon be finished, or one that is gone to come back."""
+        return bool(self._missing) or bool(self._settler.expected(self._looked_at, self._known))
 
     def _see(self, files: Iterable[FoundFile], now: float) -> list[str]:
         """Wait for those that are new or changed. Returns all their paths."""
@@ -168,12 +171,10 @@ class Folder:
     def _at(self, key: str) -> FoundFile | None:
         return found_file(self.root, self.root / path_of_key(key))
 
-    def _is_mounted(self) -> bool:
-        return (self.root / MARKER).is_file()
-
     def _say_unmounted(self) -> None:
         if not self._was_unmounted:
-            log.warning("the watched folder or its marker file %s is missing: nothing is read or forgotten", MARKER)
+            said = "the watched folder or its marker file %s is missing or cannot be read: nothing is read or forgotten"
+            log.warning(said, MARKER)
         self._was_unmounted = True
 
     def _is_news(self, file: FoundFile) -> bool:
@@ -201,8 +202,9 @@ class Folder:
             log.info("%d files are gone: %d demonstrations dropped", len(due), dropped)
 
     def _may_be_moved(self) -> bool:
-        """Whether a new file is waited for: it may be a missing one. Known ones that grow have been where they are."""
-        return any(key not in self._known for key in self._settler.waiting())
+        """Whether a new file is waited for: it may be a missing one. Known ones that grow have been where they are, and
+        what keeps changing for long is being written, not moved."""
+        return any(key not in self._known for key in self._settler.expected(self._looked_at, self._known))
 
     def _forget(self, paths: list[str]) -> int:
         with self._store.together():
@@ -428,9 +430,25 @@ class _Progress:
         self.on_read(self.done, self.of, self.documents)
 
 
+def is_mounted(root: Path) -> bool:
+    """Whether a watched folder and what is in it are there. What may not be entered is not, nor is a network's folder
+    whose server is gone."""
+    try:
+        return (root / MARKER).is_file()
+    except OSError:
+        return False
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # in a folder that may not be entered: a look at the whole folder tells
+        return False
+
+
 def _outermost(paths: set[Path]) -> list[Path]:
     """Without those that lie in another one of them, unless that is no folder: a folder is looked at as a whole."""
-    return sorted(path for path in paths if not any(above in paths and above.is_dir() for above in path.parents))
+    return sorted(path for path in paths if not any(above in paths and identity(above) for above in path.parents))
 
 
 def _parents(path: str) -> Iterator[str]:

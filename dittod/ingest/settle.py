@@ -9,9 +9,11 @@ clock): a jump back restarts the wait, so that no file waits longer than `settle
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
 from pathlib import PurePath
+
+EXPECTED_SECONDS = 600.0  # what has waited for longer keeps changing, and nobody can tell until when
 
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".swx", ".lock", "~")
 _TEMPORARY_PREFIXES = (".", "~$", "#")  # hidden files and AppleDouble, Office's owner files, Emacs' autosaves
@@ -28,6 +30,7 @@ def is_taken(name: str) -> bool:
 class _Seen:
     state: Hashable  # (size, changed_ns)
     since: float  # when it was first seen so
+    first: float  # when it was first seen, in whichever state
 
 
 class Settler:
@@ -43,7 +46,7 @@ class Settler:
             return
         known = self._waiting.get(path)
         if known is None or known.state != (size, changed_ns) or now < known.since:
-            self._waiting[path] = _Seen((size, changed_ns), now)
+            self._waiting[path] = _Seen((size, changed_ns), now, min(known.first if known else now, now))
 
     def gone(self, path: str) -> None:
         """The file was deleted or renamed away."""
@@ -53,7 +56,7 @@ class Settler:
         """The paths that have not changed for `settle_seconds`, the longest unchanged first; each is given once."""
         for path, known in self._waiting.items():
             if now < known.since:
-                self._waiting[path] = _Seen(known.state, now)
+                self._waiting[path] = _Seen(known.state, now, min(known.first, now))
         settled = [path for path, known in self._waiting.items() if now - known.since >= self.settle_seconds]
         settled.sort(key=lambda path: (self._waiting[path].since, path))
         for path in settled:
@@ -63,6 +66,15 @@ class Settler:
     def waiting(self) -> list[str]:
         """The paths to look at again: a file that still grows may give no further event."""
         return list(self._waiting)
+
+    def expected(self, now: float, read_before: Container[str]) -> list[str]:
+        """Those of them that will be finished soon. Not: what has waited for long; and what was read before and changes
+        while it waits, as a journal does that is written to all day."""
+        return [
+            path
+            for path, seen in self._waiting.items()
+            if now - seen.first < EXPECTED_SECONDS and not (path in read_before and seen.since > seen.first)
+        ]
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -2,7 +2,7 @@
 
 Knows generators of micro-steps; what a smaller piece is says who calls. The memory that a failed step has held is gone
 before the next begins. Does not cover the optimiser's own step, nor the writing of a checkpoint: what fails there ends
-the update, which goes on from the checkpoint before.
+the update for now: it is sent again later, and goes on from the checkpoint before.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Since when nobody has touched keyboard and mouse.
 
 On Linux logind says who sits at this machine and how; then GNOME, the Wayland compositor or the X server is asked, and
-last the hint that some desktops give to logind. Who comes in over ssh does not sit at the machine. A machine that
-nobody sits at has no idle time.
+last the hint that some desktops give to logind. Of another user's desktop, which only that user may ask, the hint alone
+counts. Who comes in over ssh does not sit at the machine. A machine that nobody sits at has no idle time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,14 @@ LOGIND = "org.freedesktop.login1"
 MUTTER = "org.gnome.Mutter.IdleMonitor"
 SYSTEMD = "org.freedesktop.systemd1"
 GRAPHICAL = ("x11", "wayland", "mir")
+OTHER_USER = "another user's"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """Somebody at this machine's own screen, as logind tells it."""
 
-    kind: str  # x11, wayland, mir, tty
+    kind: str  # x11, wayland, mir, tty; OTHER_USER: of such a desktop
     display: str = ""  # of an X server, where it is known
     idle_seconds: float | None = None  # None: nobody tells logind
 
@@ -59,21 +60,35 @@ class Idle:
         sessions = self._sessions()
         if not sessions:
             raise Absent
-        told = [self._of_session(each) for each in sessions]
-        if known := [each for each in told if each is not None]:
-            return min(known)
+        told = [(each.kind, self._of_session(each)) for each in sessions]
+        known = {(kind, seconds) for kind, seconds in told if seconds is not None}
+        desktops = (*GRAPHICAL, OTHER_USER)  # of which nobody is told by a text login that somebody forgot
+        if known and (_any_of(desktops, known) or not _any_of(desktops, told)):
+            return min(seconds for _, seconds in known)
         self._environment = None  # the desktop may not have told it yet
         raise Unreadable("the desktop does not tell")
 
     def _sessions(self) -> list[Session]:
-        """This user's, on a screen of this machine; without logind as the environment has it."""
+        """On a screen of this machine: this user's, and the desktop of another that it shows. Without logind as the
+        environment has it."""
         try:
             (listed,) = self._system.call(LOGIND, "/org/freedesktop/login1", f"{LOGIND}.Manager.ListSessions")
         except Absent:
             return from_environment(self._variables())
-        ours = [path for _, uid, _, seat, path in listed if uid == os.getuid() and seat]
-        told = [self._system.properties(LOGIND, path, f"{LOGIND}.Session") for path in ours]
-        return [session_of(each, time.monotonic()) for each in told if each.get("State") != "closing"]
+        found = (self._listed(path, uid == os.getuid()) for _, uid, _, seat, path in listed if seat)
+        return [each for each in found if each is not None]
+
+    def _listed(self, path: str, ours: bool) -> Session | None:
+        """None: it is over, or another user's of which logind knows nothing."""
+        try:
+            told = self._system.properties(LOGIND, path, f"{LOGIND}.Session")
+        except Absent:  # ended since it was listed
+            return None
+        session = session_of(told, time.monotonic())
+        if ours:
+            return None if told.get("State") == "closing" else session
+        shown = told.get("State") == "active" and session.kind in GRAPHICAL and session.idle_seconds is not None
+        return Session(OTHER_USER, idle_seconds=session.idle_seconds) if shown else None
 
     def _of_session(self, session: Session) -> float | None:
         if session.kind not in GRAPHICAL:
@@ -126,6 +141,10 @@ def session_of(told: dict[str, object], now: float) -> Session:
     since = max(0.0, now - changed / 1e6) if changed else None
     busy = kind in GRAPHICAL and not told.get("IdleHint")
     return Session(kind, str(told.get("Display", "")), 0.0 if busy and since is not None else since)
+
+
+def _any_of(kinds: Iterable[str], told: Iterable[tuple[str, float | None]]) -> bool:
+    return any(kind in kinds for kind, _ in told)
 
 
 def from_environment(variables: dict[str, str]) -> list[Session]:

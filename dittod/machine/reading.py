@@ -11,7 +11,9 @@ from typing import Any
 
 Found = dict[str, Any]  # some of the fields of schedule.Conditions; empty: there is no such thing here
 
-RETRY_SECONDS = 300.0  # from a failure to the next attempt
+MOST_FAILURES = 3  # in a row: up to that, what was read before still counts, and the next look tries again
+RETRY_SECONDS = 300.0  # from one failure more to the next attempt
+ABSENT_SECONDS = 10.0  # from finding no such thing to the next look for it: somebody may log in
 HANGS_SECONDS = 5.0  # without an answer: what was read before counts no more
 
 
@@ -34,6 +36,7 @@ class Reading:
         self._began = 0.0
         self._thread: threading.Thread | None = None
         self._outcome: tuple[Found, str | None] = ({}, None)
+        self._failures = 0  # in a row
 
     def start(self, now: float) -> bool:
         """Read again, unless it is too early for that or the last reading still hangs."""
@@ -60,13 +63,16 @@ class Reading:
 
     def _work(self, now: float) -> None:
         try:
-            self._outcome = (self._read(), None)
+            self._outcome, self._failures = (self._read(), None), 0
         except Absent:
-            self._outcome = ({}, None)
-            self._due = now + RETRY_SECONDS
+            self._outcome, self._failures = ({}, None), 0
+            self._due = now + ABSENT_SECONDS
         except Exception as error:
-            self._outcome = ({}, f"{self._what}: {_in_words(error)}")
-            self._due = now + RETRY_SECONDS
+            self._failures += 1
+            lasts = self._failures >= MOST_FAILURES
+            if lasts or not self._outcome[0]:
+                self._outcome = ({}, f"{self._what}: {_in_words(error)}")
+            self._due = now + (RETRY_SECONDS if lasts else 0.0)
 
 
 def _in_words(error: Exception) -> str:

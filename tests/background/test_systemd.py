@@ -28,6 +28,7 @@ PLAIN = Installation(
     environment=(),
     only_loopback=True,
 )
+SPACED = Path("/home/änn/My own %h $HOME; texte")
 HOSTILE = Path('/home/änn/My "own" %h $HOME; \\texte\\')
 MOST_EXPOSED = 5.4  # systemd 252 says 5.2; a system service without any hardening has 9.6
 
@@ -69,12 +70,12 @@ def test_every_placeholder_is_filled_in() -> None:
 
 def test_a_path_with_everything_special_reaches_systemd_as_it_is() -> None:
     made = replace(
-        PLAIN, executable=HOSTILE / "dittod", writable=(HOSTILE,), environment=(("DITTOD_HOME", str(HOSTILE)),)
+        PLAIN, executable=SPACED / "dittod", writable=(HOSTILE,), environment=(("DITTOD_HOME", str(HOSTILE)),)
     )
     unit = render(made, private_users=False)
     (command,) = values_of(unit, "ExecStart")
     assert command.startswith(":"), "or else systemd would put a variable in place of $HOME"
-    assert unquoted(command[1:].removesuffix(" run")) == str(HOSTILE / "dittod")
+    assert unquoted(command[1:].removesuffix(" run")) == str(SPACED / "dittod")
     assert unquoted(values_of(unit, "Environment")[0]) == f"DITTOD_HOME={HOSTILE}"
     assert unquoted(values_of(unit, "ReadWritePaths")[0]) == f"-{HOSTILE}"
 
@@ -88,6 +89,18 @@ def test_whatever_can_be_printed_survives_the_quotes(text: str) -> None:
 def test_what_a_unit_cannot_hold_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="cannot have"):
         render(replace(PLAIN, writable=(Path("/home") / name,)), private_users=False)
+
+
+@pytest.mark.parametrize("name", ["it's", 'q"q', "back\\slash"])
+def test_a_program_that_systemd_would_not_start_is_refused_when_it_is_installed(systemctl: Program, name: str) -> None:
+    with pytest.raises(SettingsError, match="quotes or backslashes"):
+        Systemd().install(replace(PLAIN, executable=Path("/opt") / name / "dittod"))
+    assert not Path(Systemd().definition).exists()
+
+
+def test_no_systemd_gives_up_after_some_failures() -> None:
+    for unit in (render(PLAIN, private_users=False), render_for_everybody(Path("/usr/bin/dittod"))):
+        assert values_of(unit, "StartLimitIntervalSec") == ["0"] and values_of(unit, "RestartSec") == ["30"]
 
 
 def test_a_host_for_others_renders_without_the_fence_around_the_loopback() -> None:

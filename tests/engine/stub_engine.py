@@ -1,6 +1,7 @@
 """Speaks the engine's protocol without a model, and fails as its `--base-model` says. Started by `stubs.stub_engine`.
 
-It answers every request with one Done and every update with one step; an adapter with the id 'bad' kills it.
+It answers every request with one Done, one for 'too much' with a failure, and every update with one step; an adapter
+with the id 'bad' kills it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import sys
 import time
 
 from dittod.engine.protocol import (
+    OUT_OF_MEMORY,
     Done,
     Event,
     Failed,
     Generate,
     Memory,
+    Ping,
     Progress,
     Ready,
     Shutdown,
@@ -43,9 +46,21 @@ def load(model: str) -> None:
             os._exit(2)
         case "hangs":
             time.sleep(60)
+        case "takes its time":
+            time.sleep(1)
         case "talks":
             sys.stderr.write("x" * 3_000_000)
             sys.stderr.flush()
+
+
+def answer(asked: Generate) -> None:
+    """Or fail, die, or say nothing."""
+    if asked.adapter is not None and asked.adapter.id == "bad":
+        os.kill(os.getpid(), signal.SIGABRT)
+    if asked.prompt == "too much":
+        say(Failed(asked.id, "memory ran out", "ask for less", 503, code=OUT_OF_MEMORY))
+    elif asked.id != "never":
+        say(Done(asked.id, 1, 1))
 
 
 def obey() -> None:
@@ -63,11 +78,10 @@ def obey() -> None:
             case Update(id=id):
                 update = id
                 say(Progress(id, "supervised", 1, 9))
-            case Generate(adapter=adapter, id=id):
-                if adapter is not None and adapter.id == "bad":
-                    os.kill(os.getpid(), signal.SIGABRT)
-                if id != "never":
-                    say(Done(id, 1, 1))
+            case Ping():
+                say(Memory(124, 45))
+            case Generate() as asked:
+                answer(asked)
 
 
 if __name__ == "__main__":

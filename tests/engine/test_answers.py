@@ -277,6 +277,24 @@ def test_what_is_too_long_is_refused_before_a_grammar_is_compiled(
     assert (caught.value.param, caught.value.code) == ("messages", "context_length_exceeded")
 
 
+def test_an_adapter_for_which_memory_runs_out_while_it_is_loaded_is_not_served_in_half(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = _saved_adapter(bench, tmp_path / "adapter", seed=1)
+    asked = Generate("a", saved, Sampling(temperature=0.0, max_tokens=12), messages=HELLO)
+    expected = _text(bench.run(asked), "a")
+    bench.answers._make_room(0)
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LoraAdapters, "load_state", short)
+        with pytest.raises(MemoryError):
+            bench.answers.start(asked)
+    assert _text(bench.run(asked), "a") == expected
+
+
 def _saved_adapter(bench: Bench, folder: Path, seed: int) -> AdapterRef:
     bench.adapters.create("fresh", LoraShape(rank=4, alpha=64), seed=seed)
     generator = torch.Generator().manual_seed(seed)

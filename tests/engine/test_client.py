@@ -16,7 +16,6 @@ import psutil
 import pytest
 from fakes import demonstration
 
-from dittod.engine import client
 from dittod.engine.client import Engine
 from dittod.engine.protocol import Delta, Done, Event, Failed, Finished, Generate, Sampling, Stopped, StopUpdate, Update
 from dittod.errors import EngineUnavailable, ModelError
@@ -139,9 +138,7 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(120)
-def test_nothing_is_begun_while_the_last_process_still_ends_and_a_hung_start_is_ended(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_begun_while_the_last_process_still_ends(tiny_model: Path, tmp_path: Path) -> None:
     engine = Engine(str(tiny_model), "none", tmp_path / "engine.log")
     engine.start()
     assert engine.pid is not None
@@ -154,10 +151,8 @@ def test_nothing_is_begun_while_the_last_process_still_ends_and_a_hung_start_is_
     assert engine.state == "stopped"
 
     assert engine.begin() and engine.state == "starting"
-    engine.end_a_hung_start()  # it is not late yet
     assert engine.pid is not None
-    monkeypatch.setattr(client, "START_SECONDS", 0.0)
-    engine.end_a_hung_start()
+    os.kill(engine.pid, signal.SIGKILL)
     _wait_for(lambda: engine.pid is None)
     with pytest.raises(EngineUnavailable, match="killed"):
         raise engine.why_not()

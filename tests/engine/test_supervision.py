@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import queue
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from stubs import stub_engine
 
-from dittod.engine import client, deaths
+from dittod.engine import client, deaths, process, pulse
 from dittod.engine.client import Engine
+from dittod.engine.process import EngineProcess
 from dittod.engine.protocol import AdapterRef, Done, Event, Generate, Memory, Progress, Sampling, Stopped, Update
 from dittod.errors import EngineUnavailable, ModelError
 
@@ -94,11 +99,96 @@ def test_a_model_that_is_refused_is_a_death_with_its_title(make: Make) -> None:
 
 def test_a_start_that_hangs_is_ended_and_the_cause_says_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make("hangs")
-    monkeypatch.setattr(client, "START_SECONDS", 0.0)
-    with pytest.raises(EngineUnavailable):
+    monkeypatch.setattr(client, "LOOK_SECONDS", 0.001)  # each counts as much as ever
+    with pytest.raises(EngineUnavailable, match="did nothing for 5 minutes while it loaded its model"):
         engine.start()
-    _until(lambda: engine.last_death)
-    assert str(engine.last_death).startswith("killed: it did not load its model")
+    assert str(engine.last_death).startswith("killed: it did nothing")
+
+
+def test_a_start_that_works_goes_on_however_long_it_takes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make("takes its time")
+    used = itertools.count()
+    monkeypatch.setattr(client, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(EngineProcess, "processor_seconds", lambda process: float(next(used)))
+    engine.start()
+    assert next(used) > pulse.SILENT_SECONDS / pulse.LOOK_SECONDS, "it was not looked at for long enough"
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_an_engine_that_hangs_is_ended_though_nobody_may_wait_any_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch, given_up: bool
+) -> None:
+    engine = make("fine")
+    engine.start()
+    _ask(engine)
+    monkeypatch.setattr(EngineProcess, "processor_seconds", lambda process: 0.0)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    heard: Heard = queue.Queue()
+    engine.submit(Generate("r", None, Sampling(), prompt="Hi"), heard.put)
+    _look(engine)
+    if given_up:
+        engine.cancel("r")
+    for _ in range(round(pulse.STILL_SECONDS / pulse.LOOK_SECONDS) - 2):
+        _look(engine)
+    assert engine.state == "ready" and engine.last_death is None
+    _look(engine)
+    _until(lambda: engine.pid is None)
+    assert engine.last_death == "killed: it did nothing for 5 minutes though it was asked"
+    assert given_up or isinstance(heard.get(timeout=20), EngineUnavailable)
+
+
+def test_one_that_works_in_silence_is_asked_whether_it_lives_and_one_that_is_idle_is_not(make: Make) -> None:
+    engine = make("fine")
+    engine.start()
+    _look(engine)
+    _ask(engine)
+    assert engine.memory == Memory(123, 45), "nobody asked"
+    engine.submit(Generate("never", None, Sampling(), prompt="Hi"), lambda event: None)
+    _look(engine)
+    _until(lambda: engine.memory == Memory(124, 45))
+    _until(lambda: not engine._pinged)
+
+
+def test_a_system_that_has_no_process_left_is_a_death_with_its_cause(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    engine = make("fine")
+    with monkeypatch.context() as patched:
+        patched.setattr(process.subprocess, "Popen", none)
+        for _ in range(deaths.MANY):
+            engine._not_before = 0.0
+            with pytest.raises(EngineUnavailable, match="could not be started: Resource temporarily unavailable"):
+                engine.start()
+    assert engine.state == "failed" and engine.trouble and engine.pid is None
+    _start_again(engine)
+    assert isinstance(_ask(engine), Done) and engine.trouble is None
+
+
+@pytest.mark.parametrize("name", ["engine's commands", "engine's pulse", "engine"])
+def test_a_system_that_has_no_thread_left_leaves_no_process_behind(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    start, started = threading.Thread.start, list[int]()
+    wait = EngineProcess.wait
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    engine = make("fine")
+    monkeypatch.setattr(EngineProcess, "wait", lambda self, *given: (started.append(self.pid), wait(self, *given))[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(EngineUnavailable, match="could not be started: no thread or memory is left"):
+            engine.start()
+    assert engine.state == "stopped" and len(started) == 1 and not psutil.pid_exists(started[0])
+    _start_again(engine)
+    assert isinstance(_ask(engine), Done)
 
 
 def test_an_adapter_that_kills_it_thrice_is_set_aside_and_base_goes_on(make: Make) -> None:
@@ -166,6 +256,14 @@ def test_what_an_engine_writes_to_stderr_is_private_and_bounded(make: Make, tmp_
     assert [path.name for path in logs] == ["engine.log", "engine.log.1"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in logs} == {0o600}
     assert logs[0].stat().st_size == 0
+
+
+def _look(engine: Engine) -> None:
+    """As its own thread does every few seconds."""
+    process = engine._process
+    assert process is not None
+    with engine._changed:
+        engine._look(process)
 
 
 def _until(condition: Callable[[], object]) -> None:

@@ -14,18 +14,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fakes import demonstration, finish, tiny_base
 
-from dittod.engine import consideration, worker
+from dittod.engine import consideration, embeddings, worker
+from dittod.engine.answers import Answers
+from dittod.engine.embeddings import Embeddings
 from dittod.engine.protocol import (
+    OUT_OF_MEMORY,
     AdapterRef,
     Delta,
     Done,
+    Embed,
+    Embedded,
     Event,
     Failed,
     Generate,
     Memory,
     Noted,
+    Ping,
     Progress,
     Sampling,
     StopUpdate,
@@ -256,6 +263,119 @@ def test_out_of_memory_while_answering_the_latest_fails_and_the_others_go_on(
     assert failed == [("three", "memory ran out", 503)]
     done = [(each.id, each.completion_tokens) for each in heard if isinstance(each, Done)]
     assert done == [("one", 30), ("two", 30)]
+
+
+@pytest.mark.parametrize("owner", [Answers, Embeddings])
+def test_out_of_memory_at_a_beginning_or_in_an_embedding_learning_gives_way_and_nobody_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    engine.worker._obey(engine.update)
+    refuse_memory(monkeypatch, *((Answers, "start") if owner is Answers else (embeddings, "embed")))
+    if owner is Answers:
+        engine.ask("one")
+    else:
+        engine.worker._obey(Embed("one", ("the fog lifts",)))
+    assert kinds(engine.until_answered()) == ["noted", "done" if owner is Answers else "embedded"]
+    assert engine.worker._work is None and engine.worker._set_aside is engine.update
+
+
+def test_without_learning_a_request_for_which_there_is_no_memory_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    refuse_memory(monkeypatch, embeddings, "embed")
+    engine.worker._obey(Embed("one", ("the fog lifts",)))
+    engine.worker._obey(Embed("two", ("the fog lifts",)))
+    heard = engine.until_answered()
+    assert [(each.event, each.id) for each in heard if isinstance(each, Failed | Embedded)] == [
+        ("failed", "one"),
+        ("embedded", "two"),
+    ]
+
+
+def refuse_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """At the next call of it."""
+    method, calls = getattr(owner, name), [0]
+
+    def short(*given: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise MemoryError
+        return method(*given)
+
+    monkeypatch.setattr(owner, name, short)
+
+
+def test_when_the_optimiser_finds_no_memory_the_update_can_go_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> Generator[Progress, None, Updated]:
+        yield Progress("u", "dpo", 0, 9)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = Engine(tmp_path, monkeypatch, short)
+    engine.worker._obey(engine.update)
+    (failed,) = [each for each in engine.turn(3) if isinstance(each, Failed)]
+    assert (failed.id, failed.code, failed.status) == ("u", OUT_OF_MEMORY, 503)
+
+
+@pytest.mark.parametrize("at", ["learning", "an answer", "an embedding", "a beginning"])
+def test_a_broken_card_ends_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    def broken(*_: object) -> Any:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered, text of the user")
+
+    def learning(*_: object) -> Generator[Progress, None, Updated]:
+        yield Progress("u", "dpo", 0, 9)
+        broken()
+        raise AssertionError
+
+    engine = Engine(tmp_path, monkeypatch, learning)
+    if at == "learning":
+        engine.worker._obey(engine.update)
+    else:
+        owner, name = {
+            "an answer": (Decoder, "_advance"),
+            "an embedding": (embeddings, "embed"),
+            "a beginning": (Answers, "start"),
+        }[at]
+        monkeypatch.setattr(owner, name, broken)
+        engine.worker._obey(Embed("e", ("hi",))) if at == "an embedding" else engine.ask("a")
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        engine.turn(9)
+
+
+def test_the_end_of_a_broken_card_is_logged_without_the_words(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(worker.os, "_exit", codes.append)
+    worker._end_of(RuntimeError("CUDA error: unspecified launch failure near 'Dear Ann'"))
+    assert codes == [1]
+    assert caplog.messages[0].startswith("the graphics card failed: RuntimeError") and "Ann" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("shapes do not match"),
+        ValueError("CUDA error: unspecified launch failure"),
+    ],
+)
+def test_what_is_no_broken_card(error: Exception) -> None:
+    assert not worker.card_is_broken(error)
+
+
+def test_the_loop_says_that_it_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    engine.worker._obey(engine.update)
+    engine.turn()
+    before = len(engine._output.getvalue())
+    engine.worker._obey(Ping())
+    assert isinstance(decode_event(engine._output.getvalue()[before:]), Memory)
 
 
 def fails_once(monkeypatch: pytest.MonkeyPatch) -> None:

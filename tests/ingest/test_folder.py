@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ from dittod.errors import DittodError
 from dittod.ingest import folder as folder_module
 from dittod.ingest import growth
 from dittod.ingest.demonstrations import Owner
-from dittod.ingest.folder import Folder
+from dittod.ingest.folder import Folder, is_mounted
 from dittod.ingest.process import Answer, NotNow, Reader
 from dittod.ingest.watch import FoundFile, found_file, relative_key
 from dittod.paths import MARKER
@@ -132,6 +133,63 @@ def test_an_unmounted_folder_forgets_nothing(bench: Bench) -> None:
     bench.restart()
     bench.settle()
     assert len(bench.completions()) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTCONN, errno.ESTALE, errno.EIO])
+def test_a_folder_that_cannot_be_looked_into_counts_as_unmounted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """Its permissions were taken away, or the server of a network's folder is gone."""
+    path = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    looked_at = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self.is_relative_to(bench.root) and self != bench.root:
+            raise OSError(number, os.strerror(number))
+        return looked_at(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert not is_mounted(bench.root)
+    bench.folder.notice([path, bench.root / "new"], bench.now)
+    bench.settle()
+    bench.settle()
+    assert len(bench.completions()) == 1 and not bench.folder.settling
+    assert caplog.text.count("missing or cannot be read: nothing is read or forgotten") == 1
+
+
+def test_what_happens_in_a_folder_inside_that_cannot_be_looked_into_is_no_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bench.write("blog/a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    looked_at = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self.parent == path.parent:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return looked_at(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    bench.folder.notice([path, path.parent / "b" / "c.eml", path.parent / "b"], bench.now)
+
+
+def test_a_file_that_never_stops_changing_keeps_nothing_from_being_learnt_or_forgotten(bench: Bench) -> None:
+    gone = bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    gone.unlink()
+    settling = 0
+    for second in range(1300):
+        path = bench.write("log/journal.txt", "x" * second)
+        os.utime(path, ns=(second, second))
+        if second % 300 == 0:
+            bench.folder.rescan(bench.now)
+        bench.folder.read_settled(bench.now)
+        settling += bench.folder.settling
+        bench.now += 1.0
+    assert 600 <= settling <= 610
+    assert bench.completions() == []
+    assert bench.settle() == 1, "when it has stopped, it is read"
 
 
 def test_a_broken_file_is_set_aside_with_its_reason_and_the_others_are_read(bench: Bench) -> None:

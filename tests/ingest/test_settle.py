@@ -182,3 +182,30 @@ def test_every_final_state_of_a_file_is_ready_exactly_once_and_never_before_it_w
     disk.step("wait", 100.0, 0)
     again = [reading for reading in disk.readings if reading[0] in disk.files and disk.files[reading[0]] == reading[1]]
     assert again == finished
+
+
+def test_what_keeps_changing_is_expected_for_ten_minutes_and_waits_on_after_them() -> None:
+    settler = Settler(5)
+    for now in range(700):
+        settler.seen("d/a.csv", now, now, now)
+        assert settler.expected(now, ()) == (["d/a.csv"] if now < 600 else [])
+    assert settler.waiting() == ["d/a.csv"] and settler.ready(704) == ["d/a.csv"]
+    settler.seen("d/a.csv", 1000, 1000, now=705)
+    assert settler.expected(705, ()) == ["d/a.csv"], "after it was finished it is waited for like any other"
+
+
+def test_what_was_read_before_is_expected_until_it_is_seen_to_change_once_more() -> None:
+    settler = Settler(5)
+    settler.seen("d/a.csv", 10, 1, now=0)
+    settler.seen("d/a.csv", 10, 1, now=1)
+    assert settler.expected(1, {"d/a.csv"}) == ["d/a.csv"]
+    settler.seen("d/a.csv", 11, 2, now=2)
+    assert settler.expected(2, {"d/a.csv"}) == [] and settler.expected(2, ()) == ["d/a.csv"]
+
+
+def test_a_clock_that_was_set_back_makes_nothing_expected_for_longer() -> None:
+    settler = Settler(5)
+    settler.seen("d/a.csv", 10, 1, now=9000)
+    settler.seen("d/a.csv", 11, 2, now=0)
+    settler.seen("d/a.csv", 12, 3, now=600)
+    assert settler.expected(600, ()) == []

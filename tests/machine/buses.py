@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 Answers = dict[tuple[str, str], tuple[str | None, tuple[Any, ...]]]  # by path and member: signature and body
+GONE = ("", ())  # there is no such object any more
 Serve = Callable[[str, Answers], None]
 
 
@@ -63,6 +64,8 @@ def _serve(address: str, name: str, answers: Answers, ready: threading.Event) ->
                 known = answers.get((fields[HeaderFields.path], fields[HeaderFields.member]), ())
                 if known == ():
                     connection.send(new_error(message, "org.freedesktop.DBus.Error.AccessDenied"))
+                elif known is GONE:
+                    connection.send(new_error(message, "org.freedesktop.DBus.Error.UnknownObject"))
                 elif known is not None:
                     connection.send(new_method_return(message, *known))
         except (ConnectionError, OSError):
@@ -70,9 +73,13 @@ def _serve(address: str, name: str, answers: Answers, ready: threading.Event) ->
 
 
 def login1(*sessions: dict[str, Any], manager: dict[str, tuple[str, Any]] | None = None) -> Answers:
-    """logind, with this user's sessions at the first seat: each of them is its properties."""
+    """logind, with this user's sessions at the first seat: each of them is its properties. One of which there are none
+    is over by now."""
     uid, root = os.getuid(), "/org/freedesktop/login1"
-    rows = [(str(n), uid, "me", each.pop("seat", "seat0"), f"{root}/session/_{n}") for n, each in enumerate(sessions)]
+    rows = [
+        (str(n), each.pop("uid", uid), "me", each.pop("seat", "seat0"), f"{root}/session/_{n}")
+        for n, each in enumerate(sessions)
+    ]
     signatures: dict[type, str] = {bool: "b", int: "t", str: "s"}
     answers: Answers = {
         (root, "ListSessions"): ("a(susso)", (rows,)),
@@ -80,5 +87,5 @@ def login1(*sessions: dict[str, Any], manager: dict[str, tuple[str, Any]] | None
     }
     for row, session in zip(rows, sessions, strict=True):
         properties = {name: (signatures[type(value)], value) for name, value in session.items()}
-        answers[(row[4], "GetAll")] = ("a{sv}", (properties,))
+        answers[(row[4], "GetAll")] = ("a{sv}", (properties,)) if properties else GONE
     return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,34 @@ def test_of_two_consoles_the_one_typed_into_last_counts(bus: Serve) -> None:
     assert Idle()()["idle_seconds"] == pytest.approx(300, abs=30)
 
 
+def test_another_user_whose_desktop_the_screen_shows_sits_at_the_machine(bus: Serve) -> None:
+    other = {"uid": os.getuid() + 1, "Type": "wayland", "State": "active"}
+    bus(LOGIND, login1({**other, "IdleHint": False, "IdleSinceHintMonotonic": ago(900)}))
+    assert Idle()() == {"idle_seconds": 0.0}
+
+
+def test_a_text_login_does_not_stand_for_a_desktop_that_tells_nothing(bus: Serve) -> None:
+    forgotten = {"Type": "tty", "State": "online", "IdleHint": True, "IdleSinceHintMonotonic": ago(500)}
+    bus(LOGIND, login1(forgotten, {"Type": "x11", "State": "active", "IdleHint": False, "IdleSinceHintMonotonic": 0}))
+    with pytest.raises(Unreadable, match="the desktop does not tell"):
+        Idle()()
+
+
+def test_a_session_that_ends_while_it_is_asked_does_not_hide_the_others(bus: Serve) -> None:
+    bus(LOGIND, login1({}, {"Type": "wayland", "IdleHint": False, "IdleSinceHintMonotonic": ago(5)}))
+    assert Idle()() == {"idle_seconds": 0.0}
+
+
 @pytest.mark.parametrize(
     "session",
     [
+        {"uid": 4242, "Type": "wayland", "State": "online", "IdleHint": False, "IdleSinceHintMonotonic": 1},
+        {"uid": 4242, "Type": "x11", "State": "active", "IdleHint": False, "IdleSinceHintMonotonic": 0},
+        {"uid": 4242, "Type": "tty", "State": "active", "IdleHint": False, "IdleSinceHintMonotonic": 1},
         {"Type": "tty", "seat": "", "IdleSinceHintMonotonic": 1},
         {"Type": "wayland", "State": "closing", "IdleSinceHintMonotonic": 1},
     ],
-    ids=["over ssh", "logged out"],
+    ids=["another user behind the screen", "another user untold", "another user's console", "over ssh", "logged out"],
 )
 def test_who_does_not_sit_at_the_machine_has_no_idle_time(bus: Serve, session: dict[str, Any]) -> None:
     bus(LOGIND, login1(session))

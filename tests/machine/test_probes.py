@@ -11,7 +11,7 @@ import pytest
 
 from dittod.machine import probes
 from dittod.machine.probes import Probes, together
-from dittod.machine.reading import RETRY_SECONDS, Absent, Found, Reading, Unreadable
+from dittod.machine.reading import ABSENT_SECONDS, MOST_FAILURES, RETRY_SECONDS, Absent, Found, Reading, Unreadable
 from dittod.schedule import Conditions
 
 
@@ -57,18 +57,45 @@ def test_a_reading_is_kept_for_as_long_as_it_says() -> None:
         (TimeoutError(), "disk: no answer"),
         (PermissionError(13, "Permission denied"), "disk: Permission denied"),
         (ValueError("what a library says"), "disk: ValueError"),
-        (Absent(), None),
     ],
 )
-def test_what_fails_says_so_and_is_tried_again_after_a_while(error: Exception, sentence: str | None) -> None:
+def test_what_keeps_failing_says_so_and_is_tried_again_after_a_while(error: Exception, sentence: str) -> None:
     thing = Thing()
     reading = Reading("disk", thing)
-    read(reading, 100.0)
     thing.fails = error
-    assert read(reading, 101.0) == ({}, sentence)
+    for now in range(MOST_FAILURES):
+        assert read(reading, 100.0 + now) == ({}, sentence), "nothing was read before that could count"
     thing.fails = None
-    assert read(reading, 101.0 + RETRY_SECONDS - 1.0) == ({}, sentence)
-    assert read(reading, 101.0 + RETRY_SECONDS) == ({"free_disk_bytes": 3}, None)
+    last = 100.0 + MOST_FAILURES - 1
+    assert read(reading, last + RETRY_SECONDS - 1.0) == ({}, sentence)
+    assert read(reading, last + RETRY_SECONDS) == ({"free_disk_bytes": MOST_FAILURES + 1}, None)
+
+
+def test_what_fails_once_still_counts_as_it_was_read_and_the_next_look_tries_again() -> None:
+    """A desktop that was too slow once must not hide who types."""
+    thing = Thing()
+    reading = Reading("disk", thing, every_seconds=10.0)
+    for now in (100.0, 200.0):
+        read(reading, now)
+        thing.fails = TimeoutError()
+        for later in range(1, MOST_FAILURES):
+            assert read(reading, now + 10.0 + 2.0 * later) == ({"free_disk_bytes": thing.times - later}, None)
+        thing.fails = None
+    read(reading, 300.0)
+    thing.fails = TimeoutError()
+    found = [read(reading, 310.0 + 2.0 * n) for n in range(MOST_FAILURES)]
+    assert found[-1] == ({}, "disk: no answer") and found[-2][1] is None
+
+
+def test_what_is_not_there_is_looked_for_again_soon() -> None:
+    """Somebody logs in just after the first look."""
+    thing = Thing()
+    reading = Reading("disk", thing)
+    thing.fails = Absent()
+    assert read(reading, 100.0) == ({}, None)
+    thing.fails = None
+    assert read(reading, 100.0 + ABSENT_SECONDS - 1.0) == ({}, None) and thing.times == 1
+    assert read(reading, 100.0 + ABSENT_SECONDS) == ({"free_disk_bytes": 2}, None)
 
 
 def test_what_hangs_is_not_started_twice_and_counts_no_more_after_a_moment() -> None:
