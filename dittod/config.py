@@ -6,15 +6,25 @@ Units and meaning stand on the field's own line. An unknown key is an error that
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -22,17 +32,35 @@ from dittod.errors import SettingsError
 from dittod.paths import Home
 
 PREFIX = "DITTOD_"
-
+LEAST_DISK_BUDGET = 16 * 2**20  # bytes: the logs alone may take 10 MiB
+_WORDS = {  # for what pydantic calls a fault, with its limits
+    "string_type": "give it in quotes",
+    "path_type": 'give a path in quotes, such as "~/texts"',
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
+    "int_type": "give a whole number",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_type": "give a number",
+    "float_parsing": "give a number",
+    "dict_type": "give a table of names and numbers, such as {{ dpo_steps = 20 }}",
+    "greater_than_equal": "give {ge:.15g} or more",
+    "greater_than": "give more than {gt:.15g}",
+    "less_than_equal": "give {le:.15g} or less",
+    "literal_error": "give {expected}",
+}
 
 _SIZE = re.compile(r"\s*\d+(\.\d+)?\s*([kmgt]?i?b?)\s*", re.IGNORECASE)
 
 
 def parse_bytes(given: object) -> int:
     """'6GiB' or '800MB' as a number of bytes. Raises ValueError with an example."""
-    known = isinstance(given, int) and not isinstance(given, bool)
-    if not known and not (isinstance(given, str) and _SIZE.fullmatch(given)):  # ByteSize takes 1,5GiB for one byte
+    if isinstance(given, int) and not isinstance(given, bool):
+        count = given
+    elif isinstance(given, str) and _SIZE.fullmatch(given):  # ByteSize takes 1,5GiB for one byte
+        count = int(TypeAdapter(ByteSize).validate_python(given))
+    else:
         raise ValueError("give a size such as 6GiB, 1.5GiB or 800MB")
-    count = int(TypeAdapter(ByteSize).validate_python(given))
     if count <= 0:
         raise ValueError("give a size above 0, such as 6GiB or 800MB")
     return count
@@ -190,6 +218,16 @@ class Settings(BaseSettings):
     encrypt: bool = False  # whether texts lie encrypted on the disk, their key in the system's keyring
     learner: dict[str, float] = Field(default_factory=dict)  # overrides of the preset's numbers, by their names
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_for_numbers(cls, given: object, info: ValidationInfo) -> object:
+        """pydantic takes true for 1."""
+        is_number = cls.model_fields[str(info.field_name)].annotation in (int, float, dict[str, float])
+        values = given.values() if isinstance(given, dict) else [given]
+        if is_number and any(isinstance(each, bool) for each in values):
+            raise ValueError("give a number")
+        return given
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -216,14 +254,38 @@ def load_settings(home: Home) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        raise SettingsError(
-            f"setting {name} cannot be {first['input']!r}: {first['msg']}",
-            f"change it in {home.settings} or in {PREFIX}{name.upper()}",
-        ) from error
+        if name == "secrets":  # which no error may quote: it may end in a journal
+            raise SettingsError(
+                "setting secrets cannot be what it is: give a list of texts of two characters or more",
+                _where(home, name),
+            ) from None
+        shown = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
+        raise SettingsError(f"setting {name} cannot be {shown}: {_in_words(first)}", _where(home, name)) from error
+    _refuse_what_does_not_work(settings, home)
+    return settings.model_copy(update=_absolute(settings, home))
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    """What to give instead, of a fault as pydantic lists it."""
+    if fault["type"] == "tuple_type":
+        listed = [fault["input"]] if isinstance(fault["input"], str) else ["one", "two"]
+        return f"give a list: {json.dumps(listed, ensure_ascii=False)}"
+    words = _WORDS.get(fault["type"])
+    return str(fault["msg"]).removeprefix("Value error, ") if words is None else words.format(**fault.get("ctx", {}))
+
+
+def _where(home: Home, name: str) -> str:
+    return f"change it in {home.settings} or in {PREFIX}{name.partition('.')[0].upper()}"
+
+
+def _refuse_what_does_not_work(settings: Settings, home: Home) -> None:
+    """Of values that can be settings by themselves."""
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         given, missing = ("tls_key", "tls_certificate") if settings.tls_key else ("tls_certificate", "tls_key")
         raise SettingsError(f"{given} is set without {missing}", f"set both in {home.settings}, or none")
-    return settings.model_copy(update=_absolute(settings, home))
+    if settings.disk_budget < LEAST_DISK_BUDGET:
+        title = f"setting disk_budget cannot be {settings.disk_budget} bytes: give 16MiB or more, such as 4GiB"
+        raise SettingsError(title, _where(home, "disk_budget"))
 
 
 def _absolute(settings: Settings, home: Home) -> dict[str, Path]:

@@ -98,8 +98,7 @@ class Considering:
             machine = self._machine_now()
             for profile in self._store.profiles():
                 if why_waiting(self._store, self._settings, profile, machine) is None:
-                    run = runs.request(self._store, self._settings, profile, now=self._clock.wall())
-                    log.info("update %s of profile %s", run.id, run.profile)
+                    runs.request(self._store, self._settings, profile, now=self._clock.wall())
                     break
             self._look_at(machine)
 
@@ -111,6 +110,7 @@ class Considering:
     def end(self) -> None:
         """No daemon speaks for this home any more."""
         self._store.note(LEARNING, {})
+        self.runs.tidy()  # who waits for an update ends as soon as that was given up, before the next look
 
     def _look_at(self, machine: Signals) -> None:
         open_runs = self._store.runs(*runs.OPEN)
@@ -245,8 +245,15 @@ def _distance(signals: Signals, reason: str | None, limits: Limits) -> tuple[boo
     return reason is not None, not (enough and worth_it), -signals.new_demonstrations
 
 
+def _is_by_hand(reason: object) -> bool:
+    return str(reason or "").startswith("paused until")
+
+
 def _log_changes(note: dict[str, object], before: dict[str, object]) -> None:
-    if note["reason"] is not None and note["reason"] != before.get("reason"):
-        log.info("not learning: %s", note["reason"])
+    reason, was = note["reason"], before.get("reason")
+    if _is_by_hand(was) and not _is_by_hand(reason):
+        log.info("the pause has ended")
+    if reason is not None and reason != was:
+        log.info("not learning: %s", reason)
     if note["unreadable"] and note["unreadable"] != before.get("unreadable"):
         log.warning("not known, and so not heeded: %s", "; ".join(map(str, note["unreadable"])))  # type: ignore[call-overload]

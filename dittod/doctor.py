@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import stat
@@ -46,6 +47,8 @@ STARTER_SHA256 = {
     "tokenizer.json": "2733d2305504adbaaba743adbe46551f1d6a669f10078a5dc9260f21c21d9225",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FULL_BYTES = 128 * 2**10  # with less free on the disk, the files beside the store may find no room
+MAKE_ROOM = "make room on it, then try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +282,25 @@ def store(home: Home) -> Check:
             number = int(db.execute("PRAGMA user_version").fetchone()[0])
             damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
-        return Check("store", "broken", f"{home.store} cannot be read: {error.sqlite_errorname}", again)
+        return _unread(home.store, getattr(error, "sqlite_errorcode", 0) & 0xFF, again)
     if number > len(MIGRATIONS):
         return Check("store", "broken", f"{home.store} was made by a newer dittod", "install that version again")
     if damage != "ok":
         return Check("store", "broken", f"{home.store} is damaged", again)
     return Check("store", "ok", f"{home.store} is whole")
+
+
+def _unread(path: Path, code: int, again: str) -> Check:
+    """Why, by SQLite's result code: only of a damaged file is it said that it should be replaced."""
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Check("store", "broken", f"{path} is damaged", again)
+    unchecked = f"{path} could not be checked"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Check("store", "warning", f"{unchecked}: another program has locked it", "end that program")
+    if shutil.disk_usage(path.parent).free < FULL_BYTES:
+        return Check("store", "warning", f"{unchecked}: the disk is full", MAKE_ROOM)
+    remedy = "give it and its folder back to be read and written by you, or look after the disk"
+    return Check("store", "broken", f"{path} cannot be read", remedy)
 
 
 def noted(home: Home, key: str) -> dict[str, Any]:
@@ -313,7 +329,8 @@ def encryption(home: Home, settings: Settings) -> Check:
         return Check("encryption", "broken", "texts are encrypted, and no setting says whether they should be", remedy)
     if missing := [name for name in ("cryptography", "keyring") if find_spec(name) is None]:
         remedy = "pip install 'dittod[encryption]', or unset encrypt"
-        return Check("encryption", "broken", f"{' and '.join(missing)} is not installed", remedy)
+        found = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        return Check("encryption", "broken", found, remedy)
     try:
         sealing.seal_of(marker) if marker else sealing.need_keyring()
     except DittodError as error:
@@ -337,6 +354,8 @@ def disk(conditions: Conditions, settings: Settings) -> Check:
     if free is None:
         return Check("free disk", "ok", "not known")
     found = f"{_gib(free)} free where the home lies"
+    if free < FULL_BYTES:
+        return Check("free disk", "broken", f"the disk is full: {found}", "make room on it")
     if free < settings.min_free_disk:
         return Check("free disk", "warning", f"{found}: nothing is learnt", "make room, or set a smaller min_free_disk")
     return Check("free disk", "ok", found)

@@ -78,8 +78,8 @@ class Home:
                 if disk_is_full(error):
                     raise not_written(str(folder), error) from error
                 raise SettingsError(
-                    f"{folder} cannot be made: {error.strerror}",
-                    "set DITTOD_HOME to a folder you can write to",
+                    f"{folder} cannot be used: {error.strerror}",
+                    "give it back to be read and written by you, or set DITTOD_HOME to another folder",
                 ) from error
 
     def _refuse_what_is_not_ours(self) -> None:

@@ -100,7 +100,9 @@ class Runs:
         self._lock = threading.Lock()  # an engine hears of an update before it hears that it should leave it alone
         self._active: str | None = None  # id of the run the engine works on
         self._told_to_stop = False  # the engine was, for the active run
-        self._deaths: dict[str, int] = {}
+        self._deaths: dict[str, int] = {}  # of the engine in a run, since it was last further than ever
+        self._furthest: dict[str, int] = {}  # steps that a run had completed when the engine died
+        self._seen_open: frozenset[str] = frozenset()
         self._met_full: dict[str, int] = {}  # how often a run found no room on the disk or in memory
         self._not_before: dict[str, float] = {}  # monotonic seconds
         self.ended = 0  # runs, since the start
@@ -140,9 +142,14 @@ class Runs:
                 self._note(run, f"paused at {at:%H:%M}: {reason}")
 
     def tidy(self) -> None:
-        """Remove the checkpoints of runs that were stopped, when the engine has let go of them."""
+        """Remove the checkpoints of runs that were stopped, when the engine has let go of them. Say who was stopped."""
         there = list(self._home.runs.iterdir())  # first: what is made from here on belongs to a run that is open
-        needed = {self._active, *(run.id for run in self._store.runs(*OPEN))}
+        still_open = frozenset(run.id for run in self._store.runs(*OPEN))
+        for run in map(self._store.run, self._seen_open - still_open):
+            if run.state == "stopped":
+                log.info("run %s of profile %s: given up by hand", run.id, run.profile)
+        self._seen_open = still_open
+        needed = {self._active, *still_open}
         for folder in there:
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -170,6 +177,9 @@ class Runs:
             with self._lock:
                 self._set_active(run.id)
                 self._engine.submit(update, lambda event: self._hear(run, update, event))
+            begins = "goes on" if run.state == "running" else "begins"
+            by_hand = ", asked for by hand" if run.by_hand else ""
+            log.info("run %s of profile %s: %s%s", run.id, run.profile, begins, by_hand)
         except EngineUnavailable:  # backing off, or just told to end: no fault of this run, which waits
             self._set_active(None)
         except _TextsChanged:
@@ -197,6 +207,7 @@ class Runs:
             held_out_ids=[each.id for each in selection.held_out],
             progress={},
         )
+        self._furthest.pop(run.id, None)
         self._set_active(None)
         self._note(run, "texts of it were deleted or changed: it begins anew with what there is")
 
@@ -268,6 +279,7 @@ class Runs:
         if progress.completed_step:
             row = StepRow(progress.phase, progress.completed_step, progress.iteration, progress.figures)
             self._store.record_step(run.id, row)
+            self._forget_deaths(run)
         now = time.monotonic()
         if now - self._written_at < PROGRESS_SECONDS and progress.done != progress.of:
             return
@@ -313,7 +325,8 @@ class Runs:
         """Promote a candidate that passed the gate, if what it was compared with is still what is served."""
         if adapter.verdict.promoted and adapter.state == "candidate" and nothing_changed:
             adapters.promote(self._store, adapter)
-        self._finish(run, state="done", adapter_id=adapter.id)
+        promoted = self._store.adapter(adapter.id).state == "promoted"
+        self._finish(run, "promoted" if promoted else "kept", state="done", adapter_id=adapter.id)
 
     def _served(self, profile: str) -> Adapter | None:
         """What answers for the profile; one made for another base model serves nobody."""
@@ -326,15 +339,24 @@ class Runs:
             self._set_active(None)
             return
         self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
+        self._furthest[run.id] = max(len(self._store.steps(run.id)), self._furthest.get(run.id, 0))
         if self._deaths[run.id] >= MOST_DEATHS:
             self._finish(run, state="failed", error=f"the engine died {MOST_DEATHS} times in this run; {error.title}")
             return
         self._set_active(None)
 
-    def _finish(self, run: Run, **changes: object) -> None:
+    def _forget_deaths(self, run: Run) -> None:
+        """Of a run that has completed a step that it had not come to before."""
+        if run.id in self._deaths and len(self._store.steps(run.id)) > self._furthest.get(run.id, 0):
+            del self._deaths[run.id]
+
+    def _finish(self, run: Run, outcome: object = "", **changes: object) -> None:
+        outcome = outcome or changes.get("error")
         shutil.rmtree(self._home.runs / run.id, ignore_errors=True)  # first: on a full disk it makes room for the row
         if self._store.change_run(run.id, finished_at=self._now(), **changes):
-            log.info("run %s of profile %s: %s", run.id, run.profile, changes["state"])
+            level = logging.WARNING if changes["state"] == "failed" else logging.INFO
+            ended = ", ".join(str(each) for each in (changes["state"], outcome) if each)
+            log.log(level, "run %s of profile %s: %s", run.id, run.profile, ended)
         self.ended += 1
         self._set_active(None)
 

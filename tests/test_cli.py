@@ -147,3 +147,31 @@ def test_a_waiting_run_is_shown_instead_of_a_sentence(filled: Home, dittod) -> N
 
 def test_one_line_cuts_and_flattens() -> None:
     assert one_line("a\n b", 10) == "a b" and one_line("abcdef", 4) == "abc…"
+
+
+def test_init_says_that_what_lies_in_the_folder_will_be_read(home: Home, dittod) -> None:
+    (home.watched / "mail").mkdir(parents=True)
+    (home.watched / "mail" / "a.txt").write_text("one")
+    (home.watched / "b.txt").write_text("two")
+    assert "lie there already: 2; they will be read" in dittod("init")[1]
+    assert "already" not in dittod("init")[1]
+
+
+def test_init_refuses_a_source_tree_as_the_watched_folder(home: Home, dittod) -> None:
+    (home.watched / ".git").mkdir(parents=True)
+    code, _, err = dittod("init")
+    assert code == 1 and "holds .git" in err and "set watched_folder" in err
+
+
+def test_why_the_last_update_failed_is_said_once_on_a_line_of_its_own(filled: Home, dittod) -> None:
+    store = Store(filled.store)
+    run = runs.request(store, load_settings(filled), "default")
+    store.change_run(run.id, state="failed", finished_at=run.requested_at, error="no plan fits 100 MB; give it more")
+    store.close()
+    out = dittod("status")[1]
+    assert out.count("fits 100 MB") == 1
+    assert "\ndefault: last update failed: no plan fits 100 MB; give it more\n" in out
+
+
+def test_an_error_of_update_stands_without_an_empty_line(home: Home, dittod) -> None:
+    assert dittod("update")[2].startswith("error: ")

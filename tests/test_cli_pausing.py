@@ -73,7 +73,8 @@ def test_a_pause_without_an_end_lasts_until_resume(home: Home, store: Store, dit
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [("30m", 1800.0), ("2h", 7200.0), (" 1d ", 86400.0), ("365d", 365 * 86400.0)]
+    ("given", "seconds"),
+    [("30m", 1800.0), ("2h", 7200.0), (" 1d ", 86400.0), ("1h30m", 5400.0), ("365d", 365 * 86400.0)],
 )
 def test_a_pause_may_have_an_end_and_the_later_word_counts(
     home: Home, store: Store, dittod: Any, given: str, seconds: float
@@ -84,7 +85,7 @@ def test_a_pause_may_have_an_end_and_the_later_word_counts(
 
 
 @pytest.mark.parametrize(
-    "given", ["", "0m", "-5m", "1.5h", "366d", "tomorrow", "5", "m", "999999999999d", "٣h", "2h; ls"]
+    "given", ["", "0m", "-5m", "1.5h", "366d", "tomorrow", "5", "m", "999999999999d", "٣h", "2h; ls", "h30m", "1h30"]
 )
 def test_nothing_is_paused_for_what_is_no_length_of_time(home: Home, store: Store, dittod: Any, given: str) -> None:
     code, out, err = dittod("pause", f"--for={given}")
@@ -254,3 +255,27 @@ def test_status_says_of_a_folder_that_cannot_be_entered_that_it_is_not_there(
     monkeypatch.setattr(Path, "stat", stat)
     code, out, _ = dittod("status")
     assert code == 0 and "missing or cannot be read" in out
+
+
+def test_without_a_terminal_who_waits_hears_in_a_line_why_and_once(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dittod.cli.update.NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr("dittod.cli.update.POLL_SECONDS", 0.01)
+    run = asked_for(home, store)
+    store.note(LEARNING, {"state": "paused", "reason": SENTENCE, "profiles": {"default": SENTENCE}, "unreadable": []})
+    bars = progress_bars()
+    bars.disable = True
+    ended = threading.Thread(target=lambda: (shown(bars, SENTENCE), time.sleep(0.1), store.stop_run("default", 1.0)))
+    with held(home.lock):
+        ended.start()
+        follow(store, run, bars, home)
+    ended.join()
+    assert capsys.readouterr().err == f"held: {SENTENCE}\n"
+
+
+def test_status_says_that_a_command_is_at_work_without_an_endpoint(home: Home, store: Store, dittod: Any) -> None:
+    store.note("endpoint", {})
+    with held(home.lock):
+        assert "endpoint  -  (dittod update or dittod ingest is at work" in dittod("status")[1]
+    assert "at work" not in dittod("status")[1]

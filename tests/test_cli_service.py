@@ -169,6 +169,7 @@ def test_status_tells_what_the_manager_knows(home: Home, systemctl: Program, tmp
         None,
     )
     assert value["since"] > 1e9 and f"pid              {os.getpid()}" in table
+    assert "started by hand" in table and "_" not in table.split("last result")[1], "words for people"
 
 
 class _Silent:

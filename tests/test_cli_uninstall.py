@@ -70,7 +70,7 @@ def test_without_purge_the_home_stays(home: Home, dittod) -> None:
 def test_a_purge_removes_all_that_dittod_made_and_says_what(home: Home, dittod) -> None:
     code, said, _ = dittod("uninstall", "--purge", "--yes")
     assert code == 0 and not home.root.exists()
-    for kind in module.KINDS:
+    for kind in (*module.KINDS, "marker .dittod"):
         assert kind in said
     assert "quantised models     1 file, 100 bytes" in said
     assert "uninstall dittod" in said.splitlines()[-1], "the package itself is removed by the one who installed it"
@@ -81,7 +81,7 @@ def test_texts_in_the_watched_folder_stay_and_the_marker_goes(home: Home, dittod
     (home.watched / "work" / "letter.md").write_text("mine")
     (home.watched / "dittod.toml").write_text("mine too")
     code, said, _ = dittod("uninstall", "--purge", "--yes")
-    assert code == 0 and str(home.watched) in said
+    assert code == 0 and f"stays, with your texts: {home.watched}" in said
     assert dittod("uninstall", "--purge", "--yes")[0] == 0, "once more does no harm"
     assert left_in(home.root) == {"watched", "watched/work", "watched/work/letter.md", "watched/dittod.toml"}
 
@@ -91,7 +91,8 @@ def test_a_watched_folder_elsewhere_loses_its_marker_only(home: Home, tmp_path: 
     elsewhere.mkdir()
     (elsewhere / ".dittod").write_text("")
     home.settings.write_text(f'watched_folder = "{elsewhere}"\n')
-    assert dittod("uninstall", "--purge", "--yes")[0] == 0
+    code, said, _ = dittod("uninstall", "--purge", "--yes")
+    assert code == 0 and f"stays: {elsewhere}" in said, "no texts are said to be where there are none"
     assert elsewhere.is_dir() and left_in(elsewhere) == set()
 
 

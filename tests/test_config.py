@@ -44,7 +44,18 @@ def test_the_environment_wins_over_the_file(home: Home, monkeypatch: pytest.Monk
         ("prot = 1", "unknown setting prot", "did you mean port?"),
         ("port = 70000", "setting port cannot be 70000", "DITTOD_PORT"),
         ("port = ", "not valid TOML", "correct that line"),
-        ('preset = "fast"', "setting preset cannot be 'fast'", "dittod.toml"),
+        ('preset = "fast"', "setting preset cannot be 'fast': give 'clean' or 'as_released'", "dittod.toml"),
+        ('quiet_hours = "22:00-07:00"', """: give a list: ["22:00-07:00"]""", "DITTOD_QUIET_HOURS"),
+        ('quiet_hours = ["night"]', "cannot be 'night': give two times of the day", "DITTOD_QUIET_HOURS"),
+        ("identities = 5", """give a list: ["one", "two"]""", "DITTOD_IDENTITIES"),
+        ("rest_seconds = true", "setting rest_seconds cannot be true: give a number", "DITTOD_REST_SECONDS"),
+        ("learner = {samples = true}", "give a number", "DITTOD_LEARNER"),
+        ("port = -1", "setting port cannot be -1: give 0 or more", "DITTOD_PORT"),
+        ("request_seconds = 0", "give more than 0", "DITTOD_REQUEST_SECONDS"),
+        ('encrypt = "perhaps"', "give true or false", "DITTOD_ENCRYPT"),
+        ("learner = 4", "give a table of names and numbers, such as { dpo_steps = 20 }", "DITTOD_LEARNER"),
+        ("min_free_disk = -1", "cannot be -1: give a size above 0, such as 6GiB", "DITTOD_MIN_FREE_DISK"),
+        ("disk_budget = 5", "cannot be 5 bytes: give 16MiB or more, such as 4GiB", "DITTOD_DISK_BUDGET"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_the_remedy(home: Home, text: str, title: str, hint: str) -> None:
@@ -253,3 +264,12 @@ def test_days_of_the_week_are_counted_as_cron_counts_them(given: str, kept: str)
 def test_a_time_for_looks_that_cron_has_not_or_that_never_comes_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="give minute, hour"):
         Settings(consider_at=given)
+
+
+@pytest.mark.parametrize("given", ['"hunter2"', '["hunter2", "-"]', "[7]"])
+def test_an_error_never_quotes_a_secret(tmp_path: Path, given: str) -> None:
+    home = Home(tmp_path)
+    home.settings.write_text(f"secrets = {given}")
+    with pytest.raises(SettingsError, match="secrets") as error:
+        load_settings(home)
+    assert "hunter2" not in f"{error.value.title} {error.value.hint}" and error.value.__cause__ is None

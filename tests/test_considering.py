@@ -279,3 +279,28 @@ def test_a_machine_that_travels_has_its_hours_where_it_is(tmp_path: Path, monkey
         assert bench.store.noted("learning")["reason"] == "quiet hours until 07:30"
         bench.store.close()
     time.tzset()
+
+
+def test_the_end_of_a_pause_by_hand_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench.write(6)
+    bench.store.note(PAUSE, {"until": None})
+    bench.turn()
+    bench.store.note(PAUSE, {})
+    bench.turn()
+    bench.turn()
+    assert [each.getMessage() for each in caplog.records] == [
+        "not learning: paused until dittod resume",
+        "the pause has ended",
+    ]
+
+
+def test_an_update_that_is_given_up_just_before_the_end_is_logged_too(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.write(6)
+    bench.begin()
+    caplog.set_level(logging.INFO)
+    bench.store.stop_run("default", bench.now)
+    bench.considering.end()
+    assert [each.getMessage().partition(": ")[2] for each in caplog.records] == ["given up by hand"]

@@ -310,8 +310,44 @@ def test_a_store_that_is_damaged_or_newer_is_broken(home: Home) -> None:
     db.close()
     assert "newer dittod" in doctor.store(home).found
     home.store.write_bytes(b"nothing of the kind" * 500)
-    assert doctor.store(home).state == "broken"
+    assert doctor.store(home).state == "broken" and "backup" in doctor.store(home).remedy
     assert doctor.noted(home, "engine") == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "free", "state", "found"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 0, "warning", "could not be checked: the disk is full"),
+        (sqlite3.SQLITE_IOERR_READ, GIB, "broken", "cannot be read"),
+        (sqlite3.SQLITE_CANTOPEN, GIB, "broken", "cannot be read"),
+        (sqlite3.SQLITE_BUSY, GIB, "warning", "could not be checked: another program has locked it"),
+    ],
+)
+def test_a_store_that_cannot_be_looked_at_is_not_said_to_be_damaged(
+    home: Home, monkeypatch: pytest.MonkeyPatch, code: int, free: int, state: str, found: str
+) -> None:
+    def refuse(path: Path) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("refused")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr(doctor, "_opened", refuse)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    check = doctor.store(home)
+    assert check.state == state and found in check.found and "backup" not in check.remedy
+
+
+@pytest.mark.usefixtures("shape")
+def test_a_model_that_may_not_be_read_is_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch, dittod: Command, tmp_path: Path
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    home.settings.write_text(f'base_model = "{tmp_path}"\n')
+    monkeypatch.setattr(Path, "is_file", refuse)
+    code, out, _ = dittod("doctor")
+    assert code == 1 and f"base model '{tmp_path}' cannot be read: Permission denied" in out
 
 
 def test_encryption_needs_its_packages_and_its_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +369,7 @@ def test_encryption_needs_its_packages_and_its_key(home: Home, monkeypatch: pyte
     assert "no setting says" in doctor.encryption(home, Settings()).found
     assert doctor.encryption(home, Settings(encrypt=True)).found == "the key is not in the keyring"
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    assert "cryptography and keyring" in doctor.encryption(home, Settings(encrypt=False)).found
+    assert "cryptography and keyring are not" in doctor.encryption(home, Settings(encrypt=False)).found
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.0, "ok"), (-1800.0, "ok"), (-7200.0, "warning"), (-3e9, "warning")])
@@ -345,6 +381,7 @@ def test_a_disk_below_its_limit_is_told() -> None:
     settings = Settings(min_free_disk=GIB)
     assert doctor.disk(Conditions(free_disk_bytes=GIB), settings).state == "ok"
     assert doctor.disk(Conditions(free_disk_bytes=GIB - 1), settings).state == "warning"
+    assert doctor.disk(Conditions(free_disk_bytes=0), settings).state == "broken"
     assert doctor.disk(Conditions(), settings).state == "ok"
 
 

@@ -7,6 +7,7 @@ are skipped.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sqlite3
@@ -284,6 +285,26 @@ def test_a_pair_of_the_users_own_is_added_whole_or_not_at_all(
     assert list(home.watched.iterdir()) == []
     disk.free()
     assert dittod(*add)[0] == 0 and len(list(home.watched.iterdir())) == 1
+
+
+def test_commands_that_find_no_room_say_to_try_again_and_doctor_says_why(
+    disk: Disk, home: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DITTOD_HOME", str(home.root))
+    monkeypatch.setenv("DITTOD_BASE_MODEL", str(disk.root / "none"))  # no torch is asked
+    assert dittod("init")[0] == 0
+    open_store = Store(home.store)  # what a command that found no room left: files beside the store
+    copies = {each: each.read_bytes() for each in home.root.glob("dittod.sqlite-wal")}
+    open_store.close()
+    for path, content in copies.items():
+        path.write_bytes(content)
+    disk.fill()
+    for command in (("init",), ("pause",), ("status",)):
+        code, _, said = dittod(*command)
+        assert code == 1 and "the disk is full" in said and "hint: make room on it, then try again" in said
+    told = {each["name"]: each for each in json.loads(dittod("doctor", "--json")[1])["checks"]}
+    assert (told["store"]["state"], told["free disk"]["state"]) == ("warning", "broken")
+    assert "could not be checked: the disk is full" in told["store"]["found"]
 
 
 def test_a_read_only_disk_is_said_to_be_one(disk: Disk, home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -526,3 +527,43 @@ def test_a_run_that_finds_no_room_on_the_disk_or_in_memory_goes_on_later_and_fai
     bench.runs.advance()
     bench.engine.say(Failed(run_id, title, "make room", 500, code=code))
     assert bench.store.run(run_id).state == "failed"
+
+
+def test_deaths_with_progress_between_them_do_not_add_up_and_steps_done_again_are_none(bench: Bench) -> None:
+    bench.write(5)
+    run_id = bench.request()
+    for furthest in (2, 4, 4, 4):
+        assert bench.store.run(run_id).state != "failed"
+        bench.runs.advance()
+        for step in range(1, furthest + 1):
+            bench.engine.say(Progress(run_id, "dpo", step, 40, 0, {}, completed_step=step))
+        bench.engine.say(EngineUnavailable("the engine is not running (killed)"))
+    assert bench.store.run(run_id).state == "failed"
+
+
+def test_the_log_says_when_a_run_begins_goes_on_and_how_it_ended(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.write(5)
+    for ending in (BETTER, WORSE, None):
+        run_id = bench.request(by_hand=True)
+        bench.runs.advance()
+        result = bench.result("b" if ending is WORSE else "a", ending) if ending else None
+        bench.engine.say(result or Failed(run_id, "it went wrong", "do that", 500))
+    bench.request()
+    for _ in range(2):
+        bench.runs.advance()
+        bench.runs.tidy()
+        bench.engine.say(Stopped(run_id))
+    bench.store.stop_run("default", 1.0)
+    bench.runs.tidy()
+    bench.runs.tidy()
+    said = [(each.levelname, each.getMessage().partition(": ")[2]) for each in caplog.records]
+    begins = ("INFO", "begins, asked for by hand")
+    assert said == [
+        *(begins, ("INFO", "done, promoted")),
+        *(begins, ("INFO", "done, kept")),
+        *(begins, ("WARNING", "failed, it went wrong; do that")),
+        *(("INFO", "begins"), ("INFO", "goes on"), ("INFO", "given up by hand")),
+    ]

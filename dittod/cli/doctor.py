@@ -125,6 +125,9 @@ def _of_model(settings: Settings, conditions: Conditions) -> Iterator[Check]:
         yield checks.memory(plan.peak_bytes, budget, device.kind, conditions)
     except DittodError as error:
         yield Check("learning", "broken", error.title, error.hint)
+    except OSError as error:
+        remedy = "give the files of base_model back to be read by you"
+        yield Check("model", "broken", f"{error.filename or settings.base_model} cannot be read", remedy)
 
 
 def _made(name: str, make: Callable[[], Check]) -> Check:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from dittod import __version__
@@ -16,7 +16,8 @@ from dittod.cli.terminal import err, out
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.daemon import END_SECONDS, Daemon
 from dittod.errors import DittodError
-from dittod.ingest.folder import Folder
+from dittod.ingest.folder import Folder, is_mounted
+from dittod.ingest.watch import scan
 from dittod.logs import log_to_file, log_to_stderr
 from dittod.machine.lock import held
 from dittod.notify import Supervisor, attend
@@ -50,12 +51,17 @@ def init() -> None:
     settings = load_settings(place)
     if not place.settings.exists():
         write_private(place.settings, SETTINGS_TEMPLATE.format(watched=watched_folder(settings)))
-    store = Store(place.store)
-    Folder(watched_folder(settings), store, settings.identities, settings.settle_seconds).prepare()
-    store.close()
+    root = watched_folder(settings)
+    found = 0 if is_mounted(root) else sum(1 for _ in scan(root, lambda unreadable: None))
+    with closing(Store(place.store)) as store:
+        Folder(root, store, settings.identities, settings.settle_seconds).prepare()
     place.token()
     out.print(f"settings        {place.settings}", markup=False, soft_wrap=True)
-    out.print(f"watched folder  {watched_folder(settings)}", markup=False, soft_wrap=True)
+    out.print(f"watched folder  {root}", markup=False, soft_wrap=True)
+    if found:
+        out.print(
+            f"                files that lie there already: {found}; they will be read and learnt from", soft_wrap=True
+        )
     out.print("next: put sent mails, documents or chat logs into it, then: dittod run")
 
 

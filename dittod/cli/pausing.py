@@ -52,11 +52,14 @@ def stop_update(profile: str) -> None:
 
 
 def seconds_of(duration: str) -> float:
-    """'30m', '2h' or '1d' in seconds. Raises DittodError with an example."""
-    match = re.fullmatch(r"\s*([0-9]{1,9})\s*([mhd])\s*", duration)
-    seconds = int(match[1]) * UNIT_SECONDS[match[2]] if match else 0
+    """'30m', '1h30m' or '1d' in seconds. Raises DittodError with an example."""
+    one = r"\s*([0-9]{1,9})\s*([mhd])"
+    whole = re.fullmatch(rf"({one})+\s*", duration)
+    seconds = sum(int(count) * UNIT_SECONDS[unit] for count, unit in re.findall(one, duration)) if whole else 0
     if not 0 < seconds <= LONGEST_DAYS * UNIT_SECONDS["d"]:
-        raise DittodError(f"nothing can be paused for {duration!r}", f"give 30m, 2h or 1d, {LONGEST_DAYS}d at most")
+        raise DittodError(
+            f"nothing can be paused for {duration!r}", f"give 30m, 2h or 1d, or 1h30m; {LONGEST_DAYS}d at most"
+        )
     return float(seconds)
 
 

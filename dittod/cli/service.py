@@ -105,7 +105,8 @@ def service_status(*, as_json: bool) -> None:
     if as_json:
         print_json(value)
         return
-    print_table(("service", ""), [(name, _shown(name, each)) for name, each in value.items()], empty="")
+    rows = [(name.replace("_", " "), _shown(name, each)) for name, each in value.items()]
+    print_table(("service", ""), rows, empty="")
 
 
 def describe(manager: Manager, running: int | None) -> dict[str, Any]:

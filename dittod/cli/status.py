@@ -146,7 +146,8 @@ def _show_engine(engine: dict[str, Any]) -> None:
 def _show(value: dict[str, Any]) -> None:
     pid = value["daemon_pid"]
     out.print("daemon    not running" if pid is None else f"daemon    process {pid or 'unknown'}")
-    out.print(f"endpoint  {value['endpoint'] or '-'}", markup=False, soft_wrap=True)
+    none = "-" if pid is None else "-  (dittod update or dittod ingest is at work, or dittod run is starting)"
+    out.print(f"endpoint  {value['endpoint'] or none}", markup=False, soft_wrap=True)
     _show_engine(value["engine"])
     _show_disk(value["disk"])
     out.print(f"watching  {value['watched_folder']}", markup=False, soft_wrap=True)
@@ -165,6 +166,9 @@ def _show(value: dict[str, Any]) -> None:
         [_row(profile, running=value["daemon_pid"] is not None) for profile in value["profiles"]],
         empty="",
     )
+    for profile in value["profiles"]:
+        if profile["last_error"] and not profile["run"]:
+            out.print(f"{profile['name']}: last update failed: {profile['last_error']}", markup=False, soft_wrap=True)
     for sentence in value["learning"]["unreadable"]:
         out.print(f"not known, and so not heeded: {sentence}", markup=False)
     for profile in value["profiles"]:
@@ -185,8 +189,6 @@ def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
     learning = _stage(run) if run else profile["waiting"]
     if run and not running:
         learning = f"{learning}; goes on with: dittod run"
-    if profile["last_error"] and not run:
-        learning = f"{learning or 'now'}; last update failed: {profile['last_error']}"
     return (
         profile["name"],
         profile["demonstrations"],

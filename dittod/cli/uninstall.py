@@ -41,6 +41,7 @@ KINDS = {  # what it is to people, and how its path inside the home looks
     "texts and history": r"dittod\.sqlite([-.].+)?",
     "settings": r"\.?dittod\.toml(\.new|\.[0-9a-f]{8})?",
 }
+MARKED = f"marker {MARKER}"  # which lies in the watched folder, wherever that is
 LAST = ("lock", "texts and history", "settings")  # by the latter two a home is known: they go at the very end
 
 
@@ -74,14 +75,24 @@ def uninstall(*, purge: bool, yes: bool) -> None:
 
 
 def look(place: Home, settings: Settings | None) -> Found:
-    """Everything in the home, the watched folder left out."""
-    found = Found({kind: [] for kind in KINDS}, dict.fromkeys(KINDS, 0), [], [])
+    """Everything in the home; of the watched folder only the marker."""
+    found = Found({kind: [] for kind in KINDS}, dict.fromkeys((*KINDS, MARKED), 0), [], [])
+    found.files[MARKED] = _marker(settings)
     watched = {place.root / "watched", *([watched_folder(settings)] if settings else [])}
     socket = settings.unix_socket if settings else None
     if place.root.is_dir():
         for path in _inside(place.root, watched):
             _sort(path, place, socket, found)
     return found
+
+
+def _marker(settings: Settings | None) -> list[Path]:
+    """None where the watched folder is not known or cannot be entered."""
+    with contextlib.suppress(OSError):
+        marker = None if settings is None else watched_folder(settings) / MARKER
+        if marker is not None and marker.is_file() and not marker.is_symlink():
+            return [marker]
+    return []
 
 
 def _sort(path: Path, place: Home, socket: Path | None, found: Found) -> None:
@@ -199,14 +210,12 @@ def _remove(files: list[Path], folders: list[Path]) -> None:
 
 
 def _leave(watched: Path, *, made_by_us: bool) -> None:
-    """The marker goes. The folder stays, but for an empty one that dittod has made."""
-    marker = watched / MARKER
-    if marker.is_file() and not marker.is_symlink():
-        _remove([marker], [])
+    """The folder stays, but for an empty one that dittod has made."""
     if made_by_us:
         _remove([], [watched])
-    if watched.is_dir():
-        out.print(f"stays, with your texts: {watched}", markup=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # not there, or not to be entered
+        texts = ", with your texts" if any(watched.iterdir()) else ""
+        out.print(f"stays{texts}: {watched}", markup=False, soft_wrap=True)
 
 
 def _tell(found: Found) -> None:

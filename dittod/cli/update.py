@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 import typer
 from rich.progress import Progress, TaskID
@@ -43,12 +44,16 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         store = Store(place.store)
         stack.callback(store.close)
-        bars = stack.enter_context(progress_bars())
+        bars = _bars()
+        stack.callback(bars.stop)
         if holder(place.lock) is None:
+            bars.start()
             stack.enter_context(daemon_here(place, settings, store, bars))
             wait = True
         said = _reason(store, profile)
         run = runs.request(store, settings, profile, by_hand=True)
+        if wait:
+            bars.start()
         while wait and (run := follow(store, run, bars, place)).state in runs.OPEN:  # the daemon we waited for is gone
             with suppress(AlreadyRunning):
                 stack.enter_context(daemon_here(place, settings, store, bars))
@@ -66,7 +71,6 @@ def update(profile: str, *, wait: bool, as_json: bool) -> None:
 def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -> Iterator[Daemon]:
     """A daemon without endpoint inside the block, its folder read."""
     with held(place.lock):
-        store.note("endpoint", {})  # of a daemon before
         log_to_file(place)
         daemon = Daemon(place, settings, store)
         read_folder(daemon, bars)
@@ -78,7 +82,8 @@ def daemon_here(place: Home, settings: Settings, store: Store, bars: Progress) -
 
 
 def read_folder(daemon: Daemon, bars: Progress) -> None:
-    """Bring the store up to date with the folder, with progress."""
+    """Bring the store up to date with the folder, with progress, in a process that holds the home and serves nobody."""
+    daemon.store.note("endpoint", {})  # of a daemon before
     task = bars.add_task("files read", total=None, note="")
 
     def draw(done: int, of: int, documents: int) -> None:
@@ -94,6 +99,7 @@ def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
     restarted finds its home free."""
     tasks: dict[tuple[str, int], TaskID] = {}
     held = bars.add_task("held", total=None, visible=False, note="")
+    waiting = _Waiting()
     seen_at = time.monotonic()  # the daemon was
     while (run := store.run(run.id)).state in runs.OPEN:
         if run.progress:
@@ -102,6 +108,8 @@ def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
         seen_at = time.monotonic() if is_there else seen_at
         reason = _reason(store, run.profile) if is_there else GONE
         bars.update(held, visible=reason is not None, note=reason or "")
+        if bars.disable:
+            waiting.look(reason)
         if time.monotonic() - seen_at > RESTART_SECONDS:
             break
         time.sleep(POLL_SECONDS)
@@ -110,6 +118,32 @@ def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
     for task in tasks.values() if run.state == "done" else ():
         bars.update(task, completed=bars.tasks[task].total)
     return run
+
+
+def _bars() -> Progress:
+    """Not begun yet: bars that show nothing still leave an empty line. None are drawn where there is no terminal."""
+    bars = progress_bars()
+    bars.disable = not bars.console.is_interactive
+    return bars
+
+
+@dataclass
+class _Waiting:
+    """Why a run is held, said as a line each where no bars are: what the daemon has stood by for a moment, since before
+    it has looked at a run it says why it would not have started one."""
+
+    reason: str | None = None
+    since: float = 0.0  # monotonic seconds
+    said: str | None = None
+
+    def look(self, reason: str | None) -> None:
+        """Once more."""
+        now = time.monotonic()
+        if reason != self.reason:
+            self.reason, self.since = reason, now
+        if reason != self.said and now - self.since >= NOTICE_SECONDS:
+            err.print(f"held: {reason}" if reason else "held no longer", markup=False, soft_wrap=True)
+            self.said = reason
 
 
 def why_held(store: Store, run: Run, said: str | None) -> str | None:
@@ -154,7 +188,7 @@ def report(place: Home, run: Run, *, as_json: bool) -> None:
     """The verdict with its reasons and figures."""
     if run.state != "done" or run.adapter_id is None:
         reason = "it was given up" if run.state == "stopped" else run.error or "no reason given"
-        err.print(f"error: the update {run.state}: {reason}", markup=False)
+        err.print(f"error: the update {run.state}: {reason}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
     store = Store(place.store)
     adapter = store.adapter(run.adapter_id)

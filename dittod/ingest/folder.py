@@ -47,6 +47,7 @@ SURVEYED_FILES = 300  # looked at before they are read,
 SURVEYED_MAILS = 300  # and in each so many mails
 KEPT_TAILS = 256  # of one file, the most frequent
 KEPT_REASONS = 32
+SOURCE_TREE = (".git", "pyproject.toml")  # lie in a folder of somebody's programs, not of their texts
 UNREADABLE = -1  # the time of change of a file that could not be read now: at the next look it is news
 
 
@@ -77,9 +78,11 @@ class Folder:
         self._cut = frozenset(store.noted("signatures").get("cut", ()))  # no demonstration holds one of these
 
     def prepare(self) -> None:
-        """Make the folder and its marker when it is first watched. Later, a missing marker means: not mounted."""
+        """Make the folder and its marker when it is first watched. Later, a missing marker means: not mounted.
+        Raises SettingsError where it holds a source tree: nobody means that to be learnt from."""
         if self._store.noted("watched").get("root") != str(self.root) and not is_mounted(self.root):
             try:
+                _refuse_source_tree(self.root)
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (self.root / MARKER).write_text(
                     "dittod watches this folder. While this file is gone, nothing is forgotten.\n"
@@ -437,6 +440,14 @@ def is_mounted(root: Path) -> bool:
         return (root / MARKER).is_file()
     except OSError:
         return False
+
+
+def _refuse_source_tree(root: Path) -> None:
+    if found := [name for name in SOURCE_TREE if (root / name).exists()]:
+        raise SettingsError(
+            f"the watched folder {root} would be a source tree: it holds {found[0]}",
+            "set watched_folder to a folder of your own texts, or move the source tree",
+        )
 
 
 def _is_link(path: Path) -> bool:

@@ -24,6 +24,12 @@ _PREFIX = re.compile(
     r"(?i)^\s*(?:(?:re|aw|antw|sv|vs|odp|rif|r|fw|fwd|wg|tr|rv|enc|i|doorst|vb|vl|pd|回复|回覆|答复|转发|ответ)"
     r"\s*(?:\[\d+\]|\(\d+\))?\s*[:：]|\[(?:ext|external)\])\s*"
 )
+_NO_SUBJECT = re.compile(  # what programs show, and some write, where there is none
+    r"(?i)[(\[<]?\s*(?:(?:no|without) subject|subject: none|(?:kein|ohne) betreff|(?:sans|aucun) (?:objet|sujet)"
+    r"|(?:sin|ningún) asunto|(?:nessun|senza) oggetto|(?:sem|nenhum) assunto|(?:geen|zonder) onderwerp"
+    r"|(?:brak|bez) tematu|(?:inget|intet|uden|uten) (?:ämne|emne)|ei aihetta|без темы|無題|件名なし"
+    r"|无主题|無主旨)\s*[)\]>]?\.?$"
+)
 _ADDRESS = re.compile(r"\s*<?\S+@\S+>?\s*$")  # and not 'Ann Lee/HOU/ACME@ACME'
 _PERSON = re.compile(r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){1,3}$")
 _LETTERS = re.compile(r"[^\W\d_]{2,}(?:-[^\W\d_]+)*")
@@ -56,11 +62,11 @@ def text(title: str, outline: Sequence[str], body: str) -> str:
 
 
 def bare_subject(subject: str) -> str:
-    """The subject without Re:, AW:, Fwd: and their like, on one line."""
+    """The subject without Re:, AW:, Fwd: and their like, on one line. One that says that there is none is none."""
     bare = " ".join(subject.split())
     while (shorter := _PREFIX.sub("", bare)) != bare:
         bare = shorter
-    return cut_to(bare, SUBJECT_BUDGET)
+    return "" if _NO_SUBJECT.match(bare) else cut_to(bare, SUBJECT_BUDGET)
 
 
 def sender_name(mailbox: str) -> str:

@@ -78,16 +78,19 @@ def shape_of(text: Mapping[str, Any]) -> ModelShape:
 def config_path(name: str) -> Path:
     """Where the config.json of a model lies that is given as the settings give it. Raises ModelError."""
     folder = starter_path() if name == "starter" else Path(name).expanduser()
-    if folder.is_dir():
-        found: object = folder / "config.json"
-        missing = f"there is no config.json in {name}"
-    else:
-        found = _in_hub_cache(name)
-        missing = f"base model {name!r} is no folder, and no model of that name was downloaded"
-    if isinstance(found, Path) and found.is_file():
-        return found
+    try:
+        is_folder = folder.is_dir()
+        found = folder / "config.json" if is_folder else _in_hub_cache(name)
+        if found is not None and found.is_file():
+            return found
+    except OSError as error:
+        raise ModelError(
+            f"base model {name!r} cannot be read: {error.strerror}", "give base_model a folder that you can read"
+        ) from error
     raise ModelError(
-        missing,
+        f"there is no config.json in {name}"
+        if is_folder
+        else f"base model {name!r} is no folder, and no model of that name was downloaded",
         "give base_model a folder, 'starter', or a hub id after `hf download ID` (to plan, config.json is enough)",
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dittod.errors import DittodError
+from dittod.errors import DittodError, SettingsError
 from dittod.ingest import folder as folder_module
 from dittod.ingest import growth
 from dittod.ingest.demonstrations import Owner
@@ -893,3 +893,14 @@ def test_a_reading_that_failed_halfway_is_begun_anew_though_the_mailbox_has_only
     bench.settle()
     assert orders == [0, 0, 0] and len(bench.completions()) == 7
     assert _state_read_afresh(path, tmp_path / "other") == _state(bench.store)
+
+
+@pytest.mark.parametrize("name", [".git", "pyproject.toml"])
+def test_a_source_tree_is_not_watched_unless_it_has_been_before(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "watched"
+    (root / name).mkdir(parents=True)
+    with pytest.raises(SettingsError, match=f"holds {name}") as refused:
+        Bench(tmp_path)
+    assert "watched_folder" in refused.value.hint and not is_mounted(root)
+    (root / MARKER).touch()
+    Bench(tmp_path).close()

@@ -101,3 +101,11 @@ def test_an_answered_message_is_cut_to_its_budget_at_a_sentence() -> None:
     prompt = prompts.reply("Ann <a@x>", "", "This is one sentence. " * 200)
     assert len(prompt) <= prompts.MESSAGE_BUDGET + 60
     assert prompt.endswith("sentence. …")
+
+
+@pytest.mark.parametrize(
+    "subject", ["(No Subject)", "no subject", "Re: (kein Betreff)", "<sans objet>", "AW: ohne Betreff", "(無題)"]
+)
+def test_a_subject_that_says_that_there_is_none_is_none(subject: str) -> None:
+    assert prompts.new_mail(["Ann <a@x>"], subject) == "Write an e-mail to Ann."
+    assert prompts.bare_subject(f"{subject} matter") != ""
