@@ -3,7 +3,7 @@
 The package is a virtual environment at /usr/lib/dittod over the system's Python, with everything in it that dittod needs:
 Debian has no torch, transformers and peft as new as that, and a package may not fetch anything while it is installed. So it
 fits the Debian (or Ubuntu) release that it is built on, whose Python has the same minor version. pip's own settings say where the
-packages come from: with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu torch is the one without CUDA.
+packages come from: with PyTorch's index for processors in PIP_EXTRA_INDEX_URL, torch is the one without CUDA.
 
 Knows nothing of signing and of archives. DEBFULLNAME and DEBEMAIL name who builds it, as for Debian's own tools.
 """
