@@ -21,7 +21,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from dittod import private, runs
+from dittod import private
 from dittod.config import Settings, watched_folder
 from dittod.considering import Considering
 from dittod.engine.client import Engine
@@ -32,6 +32,7 @@ from dittod.machine.probes import Probes
 from dittod.paths import Home
 from dittod.pruning import Pruning
 from dittod.store import Store
+from dittod.sweeping import sweep
 
 log = logging.getLogger("dittod")
 
@@ -93,7 +94,7 @@ class Daemon:
 
     def start(self) -> None:
         """Watch, schedule and run updates in the background until `stop`."""
-        runs.sweep(self.home, self.store)
+        sweep(self.home, self.store)
         self.folder.prepare()
         self._note_reading(True)
         self._rescan_due.set()

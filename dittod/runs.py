@@ -11,12 +11,11 @@ import secrets
 import shutil
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-
-import psutil
 
 from dittod import adapters
 from dittod.config import Settings
@@ -77,6 +76,16 @@ class _TextsChanged(Exception):
     """What a run was to learn from is not there any more as it was."""
 
 
+@dataclass(slots=True)
+class _Befell:
+    """A run, since this daemon began."""
+
+    deaths: int = 0  # of the engine, since the run was last further than ever
+    furthest: int = 0  # steps that it had completed when the engine died
+    met_full: int = 0  # times that it found no room on the disk or in memory
+    not_before: float = 0.0  # monotonic seconds
+
+
 class Runs:
     """The run that is under way, and the ones that wait."""
 
@@ -100,11 +109,8 @@ class Runs:
         self._lock = threading.Lock()  # an engine hears of an update before it hears that it should leave it alone
         self._active: str | None = None  # id of the run the engine works on
         self._told_to_stop = False  # the engine was, for the active run
-        self._deaths: dict[str, int] = {}  # of the engine in a run, since it was last further than ever
-        self._furthest: dict[str, int] = {}  # steps that a run had completed when the engine died
         self._seen_open: frozenset[str] = frozenset()
-        self._met_full: dict[str, int] = {}  # how often a run found no room on the disk or in memory
-        self._not_before: dict[str, float] = {}  # monotonic seconds
+        self._befell: defaultdict[str, _Befell] = defaultdict(_Befell)  # by run
         self.ended = 0  # runs, since the start
         self._written_at = 0.0
 
@@ -129,7 +135,7 @@ class Runs:
             return
         waiting = self._store.runs(*OPEN)
         for run in sorted(waiting, key=lambda run: (not run.by_hand, run.state != "running")):
-            if self._held(run) is None and clock() >= self._not_before.get(run.id, 0.0):
+            if self._held(run) is None and clock() >= self._befell[run.id].not_before:
                 self._start(run)
                 return
 
@@ -207,7 +213,7 @@ class Runs:
             held_out_ids=[each.id for each in selection.held_out],
             progress={},
         )
-        self._furthest.pop(run.id, None)
+        self._befell[run.id].furthest = 0
         self._set_active(None)
         self._note(run, "texts of it were deleted or changed: it begins anew with what there is")
 
@@ -262,11 +268,12 @@ class Runs:
         """On the disk or in memory. The run goes on from its checkpoint. `min_free_disk` and `min_free_memory` hold it
         meanwhile; where the system sees room that is not for us, a quota's say, it tries again ever later, and fails
         after half a day of that."""
-        met = self._met_full[run.id] = self._met_full.get(run.id, 0) + 1
-        if met > MOST_FULL:
+        befell = self._befell[run.id]
+        befell.met_full += 1
+        if befell.met_full > MOST_FULL:
             self._finish(run, state="failed", error=f"{failed.title}; {failed.hint}")
             return
-        self._not_before[run.id] = clock() + min(3600.0, FULL_SECONDS * 2**met)
+        befell.not_before = clock() + min(3600.0, FULL_SECONDS * 2**befell.met_full)
         self._set_active(None)
         with suppress(DittodError):  # a full disk is full for the store too, likely
             self._note(run, f"{failed.title}: it goes on from its checkpoint when there is room")
@@ -338,17 +345,19 @@ class Runs:
         if self._told_to_stop:  # and ended, to give its memory back: no death
             self._set_active(None)
             return
-        self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
-        self._furthest[run.id] = max(len(self._store.steps(run.id)), self._furthest.get(run.id, 0))
-        if self._deaths[run.id] >= MOST_DEATHS:
+        befell = self._befell[run.id]
+        befell.deaths += 1
+        befell.furthest = max(len(self._store.steps(run.id)), befell.furthest)
+        if befell.deaths >= MOST_DEATHS:
             self._finish(run, state="failed", error=f"the engine died {MOST_DEATHS} times in this run; {error.title}")
             return
         self._set_active(None)
 
     def _forget_deaths(self, run: Run) -> None:
         """Of a run that has completed a step that it had not come to before."""
-        if run.id in self._deaths and len(self._store.steps(run.id)) > self._furthest.get(run.id, 0):
-            del self._deaths[run.id]
+        befell = self._befell[run.id]
+        if befell.deaths and len(self._store.steps(run.id)) > befell.furthest:
+            befell.deaths = 0
 
     def _finish(self, run: Run, outcome: object = "", **changes: object) -> None:
         outcome = outcome or changes.get("error")
@@ -357,37 +366,9 @@ class Runs:
             level = logging.WARNING if changes["state"] == "failed" else logging.INFO
             ended = ", ".join(str(each) for each in (changes["state"], outcome) if each)
             log.log(level, "run %s of profile %s: %s", run.id, run.profile, ended)
+        self._befell.pop(run.id, None)
         self.ended += 1
         self._set_active(None)
-
-
-def sweep(home: Home, store: Store) -> None:
-    """At start: what a kill left behind. Folders of runs that ended, half-written adapters, edited prompts."""
-    open_runs = {run.id for run in store.runs(*OPEN)}
-    if not open_runs and (count := adapters.restore(store, home.adapters)):
-        log.warning("%d versions that the store did not know are listed again, as candidates", count)
-    known = {Path(each.path).name for each in store.adapters()}
-    for folder in home.runs.iterdir():
-        if folder.name not in open_runs:
-            shutil.rmtree(folder, ignore_errors=True)
-    editing = home.root / "editing"
-    if not any(map(_is_edited, editing.glob("prompt-*.md"))):
-        shutil.rmtree(editing, ignore_errors=True)  # with what the editor keeps besides
-    if not open_runs:
-        for folder in home.adapters.iterdir():
-            if folder.name not in known and adapters.is_unfinished(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif folder.name not in known:
-                log.warning("a version in the folder adapters stays unlisted: its manifest cannot be read")
-
-
-def _is_edited(prompt: Path) -> bool:
-    """Whether the `dittod demos edit` that made it lives. A process that began later has only got the same number."""
-    try:
-        began = psutil.Process(int(prompt.stem.removeprefix("prompt-"))).create_time()
-        return began < prompt.stat().st_mtime + 1.0
-    except (OSError, ValueError, psutil.Error):
-        return False
 
 
 def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:

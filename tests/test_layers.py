@@ -35,6 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "dittod.notify": BOTTOM,
     "dittod.sealing": BOTTOM,
     "dittod.private": BOTTOM | {"dittod.paths", "dittod.store"},
+    "dittod.sweeping": PARENT | {"dittod.adapters", "dittod.runs"},
     "dittod.pruning": PARENT | {"dittod.adapters"},
     "dittod.doctor": PARENT | {"dittod.migrations", "dittod.schedule", "dittod.sealing", "dittod.ingest"},
     "dittod.ingest": BOTTOM,
@@ -67,7 +68,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "dittod.daemon": PARENT
     | {
-        "dittod.runs",
+        "dittod.sweeping",
         "dittod.considering",
         "dittod.private",
         "dittod.pruning",

@@ -30,6 +30,7 @@ from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import MOST_NOTES, Store
+from dittod.sweeping import sweep
 from dittod.types import Verdict
 
 BETTER = Verdict(True, ("better",), {"ditto_nats_per_token": 2.0})
@@ -263,10 +264,10 @@ def test_what_a_kill_left_behind_is_swept_but_not_what_an_open_run_needs(bench: 
     (bench.home.runs / "ended").mkdir()
     half = bench.home.adapters / ".half-written"
     half.mkdir()
-    runs.sweep(bench.home, bench.store)
+    sweep(bench.home, bench.store)
     assert [each.name for each in bench.home.runs.iterdir()] == [run_id] and half.exists()
     bench.engine.say(bench.result("a", BETTER))
-    runs.sweep(bench.home, bench.store)
+    sweep(bench.home, bench.store)
     assert [each.name for each in bench.home.adapters.iterdir()] == ["a" * 64]
 
 
@@ -275,7 +276,7 @@ def test_a_version_that_the_store_does_not_know_is_never_swept_away(bench: Bench
         (bench.home.adapters / name).mkdir()
         (bench.home.adapters / name / adapters.MANIFEST).write_text(manifest)
     (bench.home.adapters / ("d" * 64)).mkdir()  # killed before it was entered
-    runs.sweep(bench.home, bench.store)
+    sweep(bench.home, bench.store)
     assert {each.name for each in bench.home.adapters.iterdir()} == {"b" * 64, "c" * 64}
 
 
@@ -283,11 +284,11 @@ def test_a_prompt_that_is_being_edited_is_not_swept_away_but_one_that_a_kill_lef
     path = bench.home.root / "editing" / f"prompt-{os.getpid()}.md"
     path.parent.mkdir()
     path.write_text("a prompt")
-    runs.sweep(bench.home, bench.store)
+    sweep(bench.home, bench.store)
     bench.runs.tidy()
     assert path.exists()
     os.utime(path, (1.0, 1.0))  # this process began later: its number was another's
-    runs.sweep(bench.home, bench.store)
+    sweep(bench.home, bench.store)
     assert not path.parent.exists()
 
 
