@@ -355,7 +355,7 @@ def test_a_file_of_an_older_dittod_keeps_what_it_has_and_gets_the_rest(
 ) -> None:
     path = tmp_path / "old.sqlite"
     with monkeypatch.context() as patch:
-        patch.setattr("dittod.store.MIGRATIONS", MIGRATIONS[:1])
+        patch.setattr("dittod.store.file.MIGRATIONS", MIGRATIONS[:1])
         old = Store(path)
         old._connection.execute(
             "INSERT INTO runs VALUES ('r1', 'default', 'running', 7, 'clean', 5.0, NULL, '[]', '[]', NULL, NULL, '{}')"
@@ -581,7 +581,7 @@ def test_dropped_text_leaves_the_log_of_writes_later_when_somebody_reads_now(
 ) -> None:
     """Whom it does not wait for: only now and then a change tries again, since each try waits for the disk."""
     now, said = [100.0], list[str]()
-    monkeypatch.setattr("dittod.store.clock", lambda: now[0])
+    monkeypatch.setattr("dittod.store.file.clock", lambda: now[0])
     canary = "canary-that-somebody-reads"
     store.record_file(_file("a.eml"), [_demonstration("p", canary)])
     store._connection.set_trace_callback(said.append)

@@ -1,0 +1,13 @@
+"""The SQLite file: the only package with SQL. Rows in, values out; nothing here decides anything."""
+
+from __future__ import annotations
+
+from dittod.store.adapters import AdapterRows
+from dittod.store.file import PATIENCE_SECONDS as PATIENCE_SECONDS
+from dittod.store.runs import MOST_NOTES as MOST_NOTES
+from dittod.store.runs import RunRows
+from dittod.store.texts import Texts
+
+
+class Store(Texts, RunRows, AdapterRows):
+    """Usable from several threads: who reads does not wait for who writes, but for the disk and others that read."""
