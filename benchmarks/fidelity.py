@@ -1,179 +1,117 @@
-"""Does an update make the model likelier to write what a person wrote next? Real sent mail, one update per person.
+"""How near do the methods come to a person's own writing? The paper's comparison, on the people of `../shared/data`.
 
-For each person of `../shared/data/enron`: the earlier mails are learnt from (the product's own selection), the latest
-tenth is held out, and the product's own update and gate run on them in this process. Printed per person: held-out nats
-per token of base, supervised policy and DITTO's, whether the gate promoted, and the wall time. Nothing of a mail's
-text is printed or kept.
+Two halves. *Generating* learns, writes and scores, for hours on two cores; what it makes is kept in --work, and it goes
+on where it was killed. *Judging* reads that folder, in minutes: tables of win rates by each judge, the gate's choices
+against the best in hindsight and against chance, figures, and one JSON object as the last line. Prints no text of the
+data; the folder holds texts, and is private.
 
-    python benchmarks/fidelity.py --people 5          [--quick] [--model FOLDER_OR_ID] [--seed N]
+    python benchmarks/fidelity.py --work DIR [--only generate|judge] [--corpus NAME]... [--authors N] [--figures DIR]
+    python benchmarks/fidelity.py --quick       two people of two corpora, everything tiny: does it run?
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shutil
+import os
 import sys
-import tarfile
 import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.table import Table
+from fidelity_corpora import CORPORA, DATA, Author, Sizes, authors
+from fidelity_generating import Item, Settings, claim, generate
+from fidelity_methods import ABLATIONS, CURVES, HALVED, MAIN, QUICK
 
-from dittod.engine.protocol import Update
-from dittod.engine.room import Room
-from dittod.engine.update import update
-from dittod.ingest.demonstrations import Owner, demonstrations_of
-from dittod.ingest.readers import read
-from dittod.ingest.select import Selection, select
-from dittod.learner.preset import CLEAN
-from dittod.learner.workbench import Workbench
-from dittod.model.load import BaseModel, load_base
-from dittod.model.lora import LoraAdapters
-from dittod.types import Verdict
+from dittod.model.load import STARTER
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "enron"
-QUICK = {"supervised_steps": 8, "dpo_steps": 4, "resample_every": 2, "samples_per_demonstration": 2}
-METHODS = ("base", "supervised", "ditto")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One person's update."""
-
-    person: str
-    learnt: int
-    held_out: int
-    verdict: Verdict
-    seconds: float
-
-    def nats(self, method: str) -> float:
-        """Per held-out token."""
-        return self.verdict.figures[f"{method}_nats_per_token"]
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What serves all people: one base with one set of adapters."""
-
-    base: BaseModel
-    adapters: LoraAdapters
-    room: Room
-
-    def workbench(self, command: Update) -> Workbench:
-        """As the engine's process makes it."""
-        return self.room.workbench(self.base, self.adapters, command)
+ABLATED = "enron"  # the corpus of the shortest texts
+ABLATED_PEOPLE = 4
+ABLATED_AFTER = 2  # people of every corpus: the first comparison is of methods
+QUICK_SIZES = Sizes(words=30, learnt=3, tests=2)
+QUICK_CORPORA = ("panza", "cmcc")
+QUICK_PEOPLE = 2
 
 
 def main() -> None:
-    """Table on stdout, one JSON object as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=5, help="how many, evenly spaced over the alphabet")
-    parser.add_argument("--model", default="starter")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="two people, a short update: does it run?")
-    parser.add_argument("--learner", type=json.loads, default={}, help="overrides of the preset's numbers, as JSON")
-    given = parser.parse_args()
+    """Both halves, or one."""
+    given = _arguments()
     if not DATA.is_dir():
-        sys.exit(f"{DATA} is not there: this benchmark needs the Enron mails")
-    overrides = {**(QUICK if given.quick else {}), **given.learner}
-    people = _people(2 if given.quick else given.people)
-    room = Room.of(given.model, None)
-    base = load_base(given.model, quantisation=room.quantisation("auto", CLEAN))
-    engine = Engine(base, LoraAdapters(base), room)
-    results = [_measure(engine, person, addresses, given.seed, overrides) for person, addresses in people]
-    _show(results)
-    print(json.dumps(_summary(results)))
+        sys.exit(f"{DATA} is not there: this benchmark needs the people's texts")
+    with tempfile.TemporaryDirectory(prefix="fidelity-") as folder:
+        work = given.work or Path(folder)
+        settings = Settings(given.model, Sizes(given.words), HALVED)
+        corpora, people = given.corpus or list(CORPORA), given.authors
+        if given.quick:
+            settings = Settings(given.model, QUICK_SIZES, QUICK)
+            corpora, people = QUICK_CORPORA, QUICK_PEOPLE
+        claim(work, settings)
+        if given.only != "judge":
+            few = {name: list(islice(authors(name, settings.sizes), people)) for name in corpora}
+            variants = (*ABLATIONS, *CURVES) if not given.quick else ()
+            generate(list(items(few, variants)), work, settings, given.processes)
+        if given.only != "generate":
+            print(json.dumps(_known(_judge(work, corpora, settings, given)), allow_nan=False))
 
 
-def _people(count: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Names with their addresses."""
-    with (DATA / "people.csv").open(newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["person"])
-    step = len(rows) / count
-    chosen = [rows[int(number * step)] for number in range(count)]
-    return [(row["person"], tuple(part for part in row["addresses"].split() if part)) for row in chosen]
+def items(people: Mapping[str, Sequence[Author]], variants: Sequence[str]) -> Iterator[Item]:
+    """What matters most first: one person of each corpus by turns, each complete before the next begins. `variants`:
+    what is done beside for the first people of one corpus, one of them after each later round."""
+    ablated = iter(people.get(ABLATED, ())[:ABLATED_PEOPLE])
+    for place in range(max(map(len, people.values()))):
+        for each in (rows[place] for rows in people.values() if place < len(rows)):
+            yield from (Item(each, MAIN, 0), Item(each, MAIN, 1), Item(each, "spin", 0))
+        if place >= ABLATED_AFTER and (one := next(ablated, None)):
+            yield from (Item(one, variant, 0) for variant in variants)
 
 
-def _selection(person: str, addresses: tuple[str, ...]) -> Selection:
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(DATA / f"{person}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
-        found = [
-            each
-            for path in sorted(Path(folder).rglob("*.eml"))
-            for document in read(path)
-            if document
-            for each in demonstrations_of(document, Owner(identities=addresses)).demonstrations
-        ]
-    return select(found)
+def _judge(work: Path, corpora: Sequence[str], settings: Settings, given: argparse.Namespace) -> dict[str, object]:
+    from fidelity_judging import judge, shelves  # neither is needed for generating, nor is matplotlib
+    from fidelity_pairwise import asking, with_duels
+    from fidelity_report import report
+
+    found = {}
+    ask = None if settings.model == STARTER else asking(settings.model)  # too small to be asked
+    for name in corpora:
+        people = list(authors(name, settings.sizes))
+        if not (done := shelves(work, people)):
+            continue
+        judged = judge(done, people, given.processes)
+        if ask is not None:
+            judged, share = with_duels(ask, judged, done)
+            print(f"{name}: as a judge, the base model is right in {100 * share:.0f} % of trials with real texts")
+        found[name] = (done, judged)
+    if not found:
+        sys.exit(f"{work} holds no main run of anybody yet")
+    return report(found, ABLATED, settings.sizes.words, given.figures)
 
 
-def _measure(engine: Engine, person: str, addresses: tuple[str, ...], seed: int, overrides: dict[str, float]) -> Result:
-    selection = _selection(person, addresses)
-    folder = Path(tempfile.mkdtemp(prefix="fidelity-"))
-    command = Update(
-        id=person,
-        directory=str(folder / "run"),
-        adapters_directory=str(folder / "adapters"),
-        preset="clean",
-        seed=seed,
-        demonstrations=selection.learn,
-        held_out=selection.held_out,
-        served=None,
-        overrides=overrides,
-    )
-    (folder / "run").mkdir(mode=0o700)
-    begun = time.monotonic()
-    try:
-        verdict = _follow(engine.workbench(command), command)
-    finally:
-        shutil.rmtree(folder)
-    return Result(person, len(selection.learn), len(selection.held_out), verdict, time.monotonic() - begun)
+def _known(value: Any) -> Any:
+    """NaN, of what nothing is known about yet, is null."""
+    if isinstance(value, Mapping):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(each) for each in value]
+    return None if value != value else value
 
 
-def _follow(bench: Workbench, command: Update) -> Verdict:
-    """Run the update to its end, with bars on stderr."""
-    steps = update(bench, command)
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(command.id, total=None)
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as end:
-                verdict: Verdict = end.value.verdict
-                return verdict
-            description = f"{command.id}: {progress.phase} {progress.iteration + 1}"
-            bars.update(task, description=description, completed=progress.done, total=progress.of)
-
-
-def _show(results: list[Result]) -> None:
-    table = Table("person", "learnt", "held out", *METHODS, "verdict", "seconds", box=None)
-    for each in results:
-        nats = [f"{each.nats(method):.3f}" for method in METHODS]
-        verdict = "promoted" if each.verdict.promoted else "kept"
-        table.add_row(each.person, str(each.learnt), str(each.held_out), *nats, verdict, f"{each.seconds:.0f}")
-    Console(width=110).print(table)
-    for each in results:
-        print(f"{each.person}: {each.verdict.reasons[0]}")
-
-
-def _summary(results: list[Result]) -> dict[str, float | int]:
-    nats = {f"{method}_nats_per_token": round(fmean(each.nats(method) for each in results), 4) for method in METHODS}
-    return {
-        "people": len(results),
-        **nats,
-        "supervised_over_base": round(fmean(each.nats("supervised") / each.nats("base") for each in results), 4),
-        "ditto_over_base": round(fmean(each.nats("ditto") / each.nats("base") for each in results), 4),
-        "promoted_fraction": round(fmean(each.verdict.promoted for each in results), 4),
-        "mean_seconds": round(fmean(each.seconds for each in results), 1),
-    }
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, help="where results are kept; made if need be")
+    parser.add_argument("--only", choices=("generate", "judge"), help="one half")
+    parser.add_argument("--corpus", choices=sorted(CORPORA), action="append", help="may be given again; all, if not")
+    parser.add_argument("--authors", type=int, default=14, help="people of each corpus")
+    parser.add_argument("--words", type=int, default=Sizes().words, help="at which texts are cut")
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--figures", type=Path, help="a folder for PNG files; none are drawn without")
+    parser.add_argument("--quick", action="store_true", help="tiny: does it run?")
+    given = parser.parse_args()
+    if given.work is None and not given.quick:
+        parser.error("--work is needed: hours of results belong into a folder that stays")
+    return given
 
 
 if __name__ == "__main__":

@@ -1,35 +1,40 @@
-"""Adapters on disk and their states: candidate → promoted → retired → pruned. Which one an alias serves is one row in
-the store; of a pruned one only the row is left.
+"""Versions on disk and their states: candidate → promoted → retired → pruned or forgotten. Which one an alias serves
+is one row in the store; of one that is gone only the row is left. What a version does is its recipe: it may have no
+weights of its own, and then its folder holds its manifest alone.
 
 Knows folders and rows; knows nothing of weights, requests or how a verdict was reached.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from dittod.engine.protocol import Ready, Updated
+from dittod.engine.protocol import AdapterRef, Ready, Updated
 from dittod.errors import NotFound
-from dittod.paths import write_private
+from dittod.paths import not_written, write_private
+from dittod.rows import GONE
 from dittod.store import Store
-from dittod.types import Adapter, Run, Verdict
+from dittod.types import Adapter, Policy, Recipe, Run, Verdict
 
 MANIFEST = "manifest.json"
 
 
 def add(store: Store, run: Run, updated: Updated, base: Ready) -> Adapter:
     """Enter an update's result as a candidate, with its manifest beside the weights. Entering it twice is harmless."""
+    folder = _folder(run, updated)
     candidate = Adapter(
-        id=updated.adapter.id,
+        id=folder.name,
         profile=run.profile,
         number=0,  # given by the store
         state="candidate",
-        path=updated.adapter.path,
+        path=str(folder),
         run_id=run.id,
         base_model=base.base_model,
         base_revision=base.base_revision,
@@ -39,11 +44,18 @@ def add(store: Store, run: Run, updated: Updated, base: Ready) -> Adapter:
         created_at=time.time(),
         promoted_at=None,
         verdict=updated.verdict,
+        recipe=updated.recipe,
     )
     with store.together():  # on a full disk there is neither: the run is sent again
         adapter = store.add_adapter(candidate)
         _write_manifest(adapter)
     return adapter
+
+
+def reference(adapter: Adapter) -> AdapterRef:
+    """How engine and endpoint know it."""
+    recipe = adapter.recipe
+    return AdapterRef(adapter.id, adapter.path, weights=recipe.policy != "base", examples=recipe.examples)
 
 
 def restore(store: Store, folder: Path) -> int:
@@ -68,9 +80,9 @@ def promoted(store: Store, profile: str) -> Adapter | None:
 
 
 def fits(adapter: Adapter, base_model: str, base: Ready | None) -> bool:
-    """Whether it can answer: it has its weights, and this base model, on which alone they mean something. Once loaded,
-    `base` tells more."""
-    if adapter.state == "pruned":
+    """Whether it can answer: it is not gone, and made for this base model, on which alone its weights and its verdict
+    mean something. Once loaded, `base` tells more."""
+    if adapter.state in GONE:
         return False
     made_for = (adapter.base_revision, adapter.template_sha256)
     loaded = made_for if base is None else (base.base_revision, base.template_sha256)
@@ -108,8 +120,8 @@ def roll_back(store: Store, profile: str) -> Adapter | None:
 
 
 def last_good(made: Sequence[Adapter], profile: str) -> Adapter | None:
-    """What a rollback of the profile would serve: of those that still have their weights, the one promoted last before
-    what is served now. None: base, or there is nothing to roll back."""
+    """What a rollback of the profile would serve: of those that are not gone, the one promoted last before what is
+    served now. None: base, or there is nothing to roll back."""
     own = [each for each in made if each.profile == profile and each.promoted_at is not None]
     current = next((each for each in own if each.state == "promoted"), None)
     if current is None:
@@ -120,6 +132,22 @@ def last_good(made: Sequence[Adapter], profile: str) -> Adapter | None:
 
 def _promoted_at(adapter: Adapter) -> float:
     return adapter.promoted_at or 0.0
+
+
+def _folder(run: Run, updated: Updated) -> Path:
+    """Named by its content, as the engine made it. That of a version without weights is its recipe and texts, which
+    another profile may have too: it gets a folder of its own."""
+    path = Path(updated.adapter.path)
+    if updated.adapter.weights:
+        return path
+    folder = path.with_name(hashlib.sha256(f"{run.profile}\n{updated.adapter.id}".encode()).hexdigest())
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise not_written("the version's folder", error) from error
+    with suppress(OSError):  # else it is swept at the next start
+        path.rmdir()
+    return folder
 
 
 def _write_manifest(adapter: Adapter) -> None:
@@ -153,6 +181,7 @@ def _from_manifest(folder: Path) -> Adapter | None:
             created_at=float(told.get("created_at", folder.stat().st_mtime)),
             promoted_at=None,
             verdict=_verdict(told.get("verdict", {})),
+            recipe=_recipe(told.get("recipe", {})),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -162,3 +191,11 @@ def _verdict(told: Mapping[str, Any]) -> Verdict:
     """One from before verdicts said so was passed by no gate that is known."""
     reasons, figures = told.get("reasons", ()), told.get("figures", {})
     return Verdict(told.get("promoted") is True, tuple(map(str, reasons)), dict(figures))
+
+
+def _recipe(told: Mapping[str, Any]) -> Recipe:
+    """One from before recipes is of DITTO's weights."""
+    found = Recipe(told.get("policy", "ditto"), int(told.get("iteration", 0)), int(told.get("examples", 0)))
+    if found.policy not in get_args(Policy):
+        raise ValueError("a policy that nobody here knows")
+    return found

@@ -1,23 +1,24 @@
 """The daemon as the endpoint sees it: names of models resolved by the store, answers fetched from the engine.
 
-An alias is looked up at each request, so that a promotion or rollback by any process counts from the next one on.
-Knows nothing of HTTP.
+An alias is looked up at each request, so that a promotion or rollback by any process counts from the next one on. So
+are the examples of a version whose recipe has some: what was excluded or forgotten is never shown again. Knows nothing
+of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from dittod import __version__, adapters
 from dittod.config import Settings
 from dittod.engine.client import ENDS, Engine
 from dittod.engine.deaths import TROUBLE_SECONDS
 from dittod.engine.protocol import (
-    AdapterRef,
     AnswerEvent,
     Detokenize,
     Detokenized,
@@ -31,11 +32,21 @@ from dittod.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from dittod.errors import DittodError, EngineUnavailable, ModelError, NotFound, RequestError
-from dittod.serving import ServedModel
+from dittod.errors import DittodError, EngineUnavailable, ModelError, NotFound, RequestError, place_of
+from dittod.feedback import Desk
+from dittod.in_use import InUse
+from dittod.interactions import Interactions
+from dittod.retrieval import Index
+from dittod.rows import GONE
+from dittod.serving import FeedbackDesk, ServedModel
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE, Adapter
+from dittod.types import DEFAULT_PROFILE, Adapter, Demonstration
 
+log = logging.getLogger("dittod")
+
+MOST_TEXTS = 500  # of a profile, the newest: examples are looked for among them
+
+P = ParamSpec("P")
 T = TypeVar("T", Embedded, Tokenized, Detokenized)
 
 
@@ -46,6 +57,10 @@ class DaemonBackend:
         self._store = store
         self._settings = settings
         self._engine = engine
+        self._in_use = InUse(store, settings)
+        self._interactions = Interactions(store, settings)
+        self.feedback: FeedbackDesk = Desk(store, settings, self._interactions.kept)
+        self._indices: dict[str, Index] = {}  # by profile: its texts at the last request
 
     def models(self) -> list[ServedModel]:
         """Base, an alias per profile (the default one always), and every version by its number.
@@ -53,15 +68,15 @@ class DaemonBackend:
         Versions made for another base model cannot be asked for. An alias that serves one, or one that the engine died
         of, is answered by base.
         """
-        found = [self._served("base", None)]
+        found = [self._served("base", None, "")]
         made = self._store.adapters()
         fitting = [each for each in made if adapters.fits(each, self._settings.base_model, self._engine.ready)]
         for profile in dict.fromkeys([DEFAULT_PROFILE, *self._store.profiles()]):
             own = [each for each in fitting if each.profile == profile]
             alias = "ditto" if profile == DEFAULT_PROFILE else f"ditto/{profile}"
             usable = (each for each in own if each.state == "promoted" and each.id not in self._engine.set_aside)
-            found.append(self._served(alias, next(usable, None)))
-            found += [self._served(f"ditto/{profile}@{each.number}", each) for each in own]
+            found.append(self._served(alias, next(usable, None), profile))
+            found += [self._served(f"ditto/{profile}@{each.number}", each, profile) for each in own]
         return found
 
     def resolve(self, name: str) -> ServedModel:
@@ -74,16 +89,45 @@ class DaemonBackend:
         names = ", ".join(each.name for each in models if "@" not in each.name)
         profile, _, number = name.removeprefix("ditto/").rpartition("@")
         for adapter in self._store.adapters(profile):
-            if str(adapter.number) == number and adapter.state == "pruned":
-                raise NotFound(f"the model {name!r} was pruned: its weights are gone", f"choose one of: {names}")
+            if str(adapter.number) == number and adapter.state in GONE:
+                raise NotFound(
+                    f"the model {name!r} was {adapter.state}: its weights are gone", f"choose one of: {names}"
+                )
         raise NotFound(f"the model {name!r} does not exist", f"choose one of: {names}")
 
     async def answer(self, request: Generate) -> AsyncIterator[AnswerEvent]:
-        """See `serving.Backend.answer`."""
-        async with aclosing(self._events(request)) as events:
-            async for event in events:
-                if isinstance(event, AnswerEvent):
-                    yield event
+        """See `serving.Backend.answer`. Who listens is told of the request as the client asked it, without examples."""
+        try:
+            async with aclosing(self._events(await self._prepared(request))) as events:
+                async for event in events:
+                    if isinstance(event, AnswerEvent):
+                        _quietly(self._in_use.heard, request, event)
+                        _quietly(self._interactions.heard, request, event)
+                        yield event
+        except DittodError as error:
+            _quietly(self._in_use.failed, request, error, self._engine.set_aside)
+            raise
+        finally:
+            _quietly(self._in_use.left, request)
+
+    async def _prepared(self, request: Generate) -> Generate:
+        """By the recipe: with its examples, which only a conversation has a place for, and its weights, if it has any.
+        Looking for examples takes milliseconds, and after the texts have changed a tenth of a second."""
+        version = request.adapter
+        if version is None:
+            return request
+        examples: Sequence[Demonstration] = ()
+        if version.examples and request.messages is not None:
+            said = next((each.content for each in reversed(request.messages) if each.role == "user"), "")
+            examples = await asyncio.to_thread(self._nearest, request.profile, said, version.examples)
+        return replace(request, adapter=version if version.weights else None, examples=tuple(examples))
+
+    def _nearest(self, profile: str, said: str, count: int) -> Sequence[Demonstration]:
+        texts = tuple(self._store.demonstrations(profile, newest=MOST_TEXTS))
+        index = self._indices.get(profile)
+        if index is None or index.demonstrations != texts:
+            self._indices[profile] = index = Index(texts)
+        return index.nearest(said, count)
 
     async def embed(self, command: Embed) -> Embedded:
         """See `serving.Backend.embed`."""
@@ -173,16 +217,25 @@ class DaemonBackend:
             "learning": {"state": learning.get("state"), "reason": learning.get("reason")},
         }
 
-    def _served(self, name: str, adapter: Adapter | None) -> ServedModel:
+    def _served(self, name: str, adapter: Adapter | None, profile: str) -> ServedModel:
         ready = self._engine.ready
         return ServedModel(
             name=name,
-            adapter=AdapterRef(adapter.id, adapter.path) if adapter else None,
+            adapter=adapters.reference(adapter) if adapter else None,
             created_at=adapter.created_at if adapter else 0.0,
             root=self._settings.base_model,
             parent=None if name == "base" else "base",
             context_tokens=ready.context_tokens if ready else None,
+            profile=profile,
         )
+
+
+def _quietly(tell: Callable[P, None], *values: P.args, **named: P.kwargs) -> None:
+    """A fault of who listens costs nobody an answer. Its message may quote the user."""
+    try:
+        tell(*values, **named)
+    except Exception as error:
+        log.error("an answer went unheard: %s", place_of(error))
 
 
 def _as_error(failed: Failed) -> DittodError:

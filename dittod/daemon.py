@@ -1,8 +1,9 @@
 """The daemon: watcher, scheduler and engine tied together. `dittod run` adds the endpoint on top.
 
-Four threads beside the caller's: one keeps the store in step with the folder, one moves runs along, one looks at the
-machine, and APScheduler's calls for a rescan and for a decision whether to learn. There is no state but the store and
-folders that are written beside and renamed: killing the process at any moment loses nothing.
+Five threads beside the caller's: one keeps the store in step with the folder, one moves runs along, one looks at the
+machine, one clears away what was forgotten, and APScheduler's calls for a rescan and for a decision whether to learn.
+There is no state but the store and folders that are written beside and renamed: killing the process at any moment loses
+nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from dittod import private
+from dittod import feedback, interactions, private
 from dittod.config import Settings, watched_folder
 from dittod.considering import Considering
 from dittod.engine.client import Engine
 from dittod.errors import DittodError, place_of
+from dittod.forgetting import Forgetting
 from dittod.ingest.folder import Folder, OnRead
 from dittod.ingest.watch import Watch
 from dittod.machine.probes import Probes
@@ -67,6 +69,7 @@ class Daemon:
         )
         probes = Probes(home.root, lambda: self.engine.pid)
         self.considering = Considering(home, store, settings, self.engine, probes.look)
+        self._forgetting = Forgetting(home, store, settings, self.engine, self.considering.runs)
         self._pruning = Pruning(home, store, settings)
         self._tended: tuple[int, float] | None = None  # when that many runs had ended, in monotonic seconds
         self._events: queue.Queue[Path] = queue.Queue()
@@ -91,6 +94,8 @@ class Daemon:
         while self.folder.settling:
             if not self.folder.read_settled(time.monotonic(), on_read):
                 time.sleep(0.05)
+        self._forgetting.tend()
+        self._forgetting.finish()
 
     def start(self) -> None:
         """Watch, schedule and run updates in the background until `stop`."""
@@ -100,7 +105,7 @@ class Daemon:
         self._rescan_due.set()
         self._schedule()
         self.scheduler.start()
-        for work in (self._look, self._keep_in_step, self._move_along):
+        for work in (self._look, self._keep_in_step, self._move_along, self._clear_away):
             thread = threading.Thread(target=self._repeat, args=(work,), name=work.__name__, daemon=True)
             thread.start()
             self.threads.append(thread)
@@ -156,6 +161,12 @@ class Daemon:
             log.info("%d files read", read)
         self._note_reading(self.folder.settling)
 
+    def _clear_away(self) -> None:
+        """One round of the thread that is there for what was forgotten, by whichever process: reading files and loading
+        a model take a while, and this should not wait for them."""
+        self._forgetting.tend()
+        self._stopping.wait(TICK_SECONDS)
+
     def _look(self) -> None:
         """One round of the thread that looks at the machine."""
         if self.considering.look():
@@ -166,15 +177,19 @@ class Daemon:
         self._stopping.wait(LOOK_SECONDS)
 
     def _tend_room(self) -> None:
-        """Keep the home within its budget: now and then, and after each run."""
+        """Keep the home within its budget, and what clients asked for no longer than they may: now and then, and after
+        each run."""
         ended, now = self.considering.runs.ended, time.monotonic()
         if self._tended is None or ended != self._tended[0] or now - self._tended[1] >= TEND_SECONDS:
             self._tended = (ended, now)
             self._pruning.tend()
+            interactions.expire(self.store, self.settings, time.time())
+            feedback.tidy(self.store, self.settings)
 
     def _move_along(self) -> None:
         """One round of the runs' thread."""
         self.considering.advance()
+        self._forgetting.finish()
         if self.engine.stop_if_idle(self.settings.idle_unload_seconds):
             log.info("engine unused for %.0f s: its memory goes back to the system", self.settings.idle_unload_seconds)
         self._note_engine()

@@ -71,4 +71,21 @@ MIGRATIONS = (
     ALTER TABLE adapters DROP COLUMN path;
     ALTER TABLE adapters ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE adapters ADD COLUMN recipe TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE receipts (
+        id TEXT PRIMARY KEY, at REAL NOT NULL, profile TEXT NOT NULL, cause TEXT NOT NULL,
+        demonstrations INTEGER NOT NULL, adapters TEXT NOT NULL, replaced_by TEXT NOT NULL, run_id TEXT,
+        finished INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE forgotten (profile TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (profile, key)) STRICT;
+    CREATE TABLE interactions (
+        id TEXT PRIMARY KEY, profile TEXT NOT NULL, asked_at REAL NOT NULL, adapter_id TEXT, messages TEXT NOT NULL,
+        answer TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE feedback (
+        id TEXT PRIMARY KEY, profile TEXT NOT NULL, given_at REAL NOT NULL, rating TEXT NOT NULL, prompt TEXT NOT NULL,
+        given TEXT NOT NULL, path TEXT NOT NULL
+    ) STRICT;
+    """,
 )

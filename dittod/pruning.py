@@ -1,10 +1,11 @@
 """The disk budget: whose weights go when adapters, runs, logs and copies of base models take too much room.
 
 Never those of a version that its profile serves or would roll back to, nor of a pinned one, nor any of a profile that
-is learning. A version whose weights go leaves its row, its reasons and its figures. Its folder stays for some minutes
-more: a request that was given the version before may still wait for the engine to start. Copies of base models that
-are no longer used go before any version. Neither the store nor the watched folder counts, nor the copy that is in use,
-which the next start would make anew. Nothing here knows why the rest of the disk is full.
+is learning; a version without weights takes no room. A version whose weights go leaves its row, its reasons and its
+figures. Its folder stays for some minutes more: a request that was given the version before may still wait for the
+engine to start. Copies of base models that are no longer used go before any version. Neither the store nor the watched
+folder counts, nor the copy that is in use, which the next start would make anew. Nothing here knows why the rest of the
+disk is full.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dittod import adapters
 from dittod.config import Settings
 from dittod.errors import DittodError
 from dittod.paths import Home
+from dittod.rows import GONE
 from dittod.store import Store
 from dittod.types import Adapter
 
@@ -37,7 +39,7 @@ def what_to_prune(
 ) -> list[Adapter]:
     """Those to go so that the others take no more than `budget` bytes, or as little as can be: candidates before what
     was promoted once, the oldest first. `sizes`: bytes by id; `learning`: profiles that an update is working for."""
-    excess = sum(sizes.get(each.id, 0) for each in made if each.state != "pruned") - budget
+    excess = sum(sizes.get(each.id, 0) for each in made if each.state not in GONE) - budget
     found: list[Adapter] = []
     for each in sorted(_expendable(made, learning), key=_worth):
         if excess <= 0:
@@ -52,7 +54,7 @@ def _expendable(made: Sequence[Adapter], learning: Collection[str]) -> Iterator[
     kept = {good.id for profile in {each.profile for each in made} if (good := adapters.last_good(made, profile))}
     for each in made:
         unused = each.state in ("candidate", "retired") and each.profile not in learning
-        if unused and not each.pinned and each.id not in kept:
+        if unused and each.recipe.policy != "base" and not each.pinned and each.id not in kept:
             yield each
 
 
@@ -96,7 +98,7 @@ class Pruning:
         room = self._settings.disk_budget - _other_bytes(self._home, self._settings.base_model)
         made, sizes = self._store.adapters(), _sizes(self._home)
         for copy in _unused_copies(self._home, self._settings.base_model):
-            if room < sum(sizes.get(each.id, 0) for each in made if each.state != "pruned"):
+            if room < sum(sizes.get(each.id, 0) for each in made if each.state not in GONE):
                 room += _bytes_in(copy)
                 shutil.rmtree(copy, ignore_errors=True)
         for each in what_to_prune(made, sizes, room, learning=self._learning()):
@@ -118,7 +120,7 @@ def use_of(home: Home, store: Store, settings: Settings) -> dict[str, object]:
     What is pruned counts as gone."""
     sizes = _sizes(home)
     used = _other_bytes(home, settings.base_model)
-    used += sum(sizes.get(each.id, 0) for each in store.adapters() if each.state != "pruned")
+    used += sum(sizes.get(each.id, 0) for each in store.adapters() if each.state not in GONE)
     trouble = full(home) or over_budget(used, settings.disk_budget)
     return {"used_bytes": used, "budget_bytes": settings.disk_budget, "sentence": trouble}
 

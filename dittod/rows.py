@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from dittod.types import Adapter, Demonstration, Run, Verdict
+from dittod.types import Adapter, AdapterState, Demonstration, Recipe, Run, Verdict, Written
 
 FileState = Literal["read", "set_aside"]
+GONE: tuple[AdapterState, ...] = ("pruned", "forgotten")  # of these adapters only the row is left
 PAIR = tuple(each.name for each in fields(Demonstration))  # columns
 
 
@@ -103,8 +104,33 @@ def as_adapter(row: Mapping[str, Any], adapters: Path) -> Adapter:
     """`adapters`: the folder that holds one for each."""
     values = {**row, "path": str(adapters / row["id"]), "pinned": bool(row["pinned"])}
     verdict = json.loads(values["verdict"])
-    for key in ("reasons", "outputs"):
-        verdict[key] = tuple(verdict[key])
+    verdict["reasons"] = tuple(verdict["reasons"])
+    verdict["outputs"] = tuple(map(_as_written, verdict["outputs"]))
     values["verdict"] = Verdict(**verdict)
+    values["recipe"] = Recipe(**json.loads(values["recipe"]))
     values["demonstration_ids"] = tuple(json.loads(values["demonstration_ids"]))
     return Adapter(**values)
+
+
+def _as_written(output: Any) -> Written:
+    """Verdicts from before 0.7 have texts only."""
+    return Written(**output) if isinstance(output, dict) else Written("", "", output)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was forgotten at once, of one profile. Nothing of the texts, and no name of a file."""
+
+    id: str  # 8 characters
+    at: float  # POSIX seconds
+    profile: str
+    cause: str  # a phrase: 'a file was deleted'
+    demonstrations: int  # how many went
+    adapters: tuple[str, ...]  # versions that had learnt from them: 'email@3'
+    replaced_by: str  # what is served since: a version, or 'base'
+    run_id: str | None = None  # of the update that was asked for; None: not asked for yet, or there is too little left
+    finished: bool = False  # whether weights, samples and caches are gone too
+
+
+def as_receipt(row: Mapping[str, Any]) -> Receipt:
+    return Receipt(**{**row, "adapters": tuple(json.loads(row["adapters"])), "finished": bool(row["finished"])})

@@ -16,18 +16,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from dittod import adapters
 from dittod.config import Settings
 from dittod.engine import protocol
 from dittod.engine.client import Engine
-from dittod.engine.protocol import AdapterRef, Event, Failed, Noted, Progress, StopUpdate, Update, Updated
+from dittod.engine.protocol import Event, Failed, Noted, Progress, StopUpdate, Update, Updated
 from dittod.errors import DittodError, EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.ingest.select import MOST_CONSIDERED, Selection, select
+from dittod.material import TextsChanged, learnt_by, update_of
 from dittod.paths import Home
 from dittod.rows import StepRow
 from dittod.store import Store
-from dittod.types import Adapter, Demonstration, Run, RunState
+from dittod.types import Adapter, Run, RunState
 
 log = logging.getLogger("dittod")
 
@@ -65,15 +67,12 @@ def request(store: Store, settings: Settings, profile: str, *, by_hand: bool = F
 def next_selection(store: Store, settings: Settings, profile: str) -> Selection:
     """What an update of the profile would learn from and be judged by, if it were asked for now."""
     served = adapters.promoted(store, profile)
+    learnt = served is not None and adapters.reference(served).weights  # without weights, nothing was
     return select(
         store.demonstrations(profile, newest=MOST_CONSIDERED),
         limit=settings.demonstrations,
-        seen_before=store.now_called(profile, served.demonstration_ids) if served else (),
+        seen_before=store.now_called(profile, served.demonstration_ids) if served and learnt else (),
     )
-
-
-class _TextsChanged(Exception):
-    """What a run was to learn from is not there any more as it was."""
 
 
 @dataclass(slots=True)
@@ -177,7 +176,8 @@ class Runs:
             self._engine.start()
             if self._held(run) is not None:  # by now: loading a model takes a while
                 return
-            update = self._update(run)
+            served = self._served(run.profile)
+            update = update_of(self._home, self._store, self._settings, run, served)
             if not self._store.change_run(run.id, state="running"):  # stopped in this moment
                 return
             with self._lock:
@@ -188,7 +188,7 @@ class Runs:
             log.info("run %s of profile %s: %s%s", run.id, run.profile, begins, by_hand)
         except EngineUnavailable:  # backing off, or just told to end: no fault of this run, which waits
             self._set_active(None)
-        except _TextsChanged:
+        except TextsChanged:
             self._begin_anew(run)
         except ModelError as error:
             self._finish(run, state="failed", error=f"{error.title}; {error.hint}")
@@ -219,24 +219,6 @@ class Runs:
 
     def _set_active(self, run_id: str | None) -> None:
         self._active, self._told_to_stop = run_id, False
-
-    def _update(self, run: Run) -> Update:
-        served = self._served(run.profile)
-        directory = self._home.runs / run.id
-        directory.mkdir(mode=0o700, exist_ok=True)
-        by_id = self._store.demonstrations_of(run.profile, (*run.demonstration_ids, *run.held_out_ids))
-        return Update(
-            id=run.id,
-            directory=str(directory),
-            adapters_directory=str(self._home.adapters),
-            preset=run.preset,
-            seed=run.seed,
-            demonstrations=_still_there(by_id, run.demonstration_ids),
-            held_out=_still_there(by_id, run.held_out_ids),
-            served=AdapterRef(served.id, served.path) if served else None,
-            overrides=self._settings.learner,
-            key=self._store.key_of(run.id),
-        )
 
     def _hear(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
         """Called from the engine's thread. A fault here (a full disk) lets the run be sent again."""
@@ -314,23 +296,35 @@ class Runs:
             return
         stopped = self._store.run(run.id).state == "stopped"
         try:
-            self._update(run)
-        except _TextsChanged:  # while they were learnt from: what has seen them goes too
-            shutil.rmtree(updated.adapter.path, ignore_errors=True)
+            learnt_by(self._home, self._store, run)
+        except TextsChanged:  # while they were learnt from: what has seen them goes too
+            self._drop(updated)
             self._finish(run, state="stopped") if stopped else self._begin_anew(run)
             return
         if stopped:
-            shutil.rmtree(updated.adapter.path, ignore_errors=True)
+            self._drop(updated)
             self._finish(run, state="stopped")
             return
-        adapter = adapters.add(self._store, run, updated, base)
+        with self._store.together():
+            adapter = adapters.add(self._store, run, updated, base)
+            pool = [each.id for each in update.pool]
+            if len(self._store.demonstrations_of(run.profile, pool)) < len(pool):
+                self._store.trim_versions(run.profile)  # nothing has learnt from what stood in prompts: only they quote
         served, compared_with = self._served(run.profile), update.served
         same = (served.id if served else None) == (compared_with.id if compared_with else None)
         self._conclude(run, adapter, nothing_changed=same)
 
+    def _drop(self, updated: Updated) -> None:
+        """Its folder, unless an earlier run came to the same result."""
+        path = Path(updated.adapter.path)
+        if path.name not in {each.id for each in self._store.adapters()}:
+            shutil.rmtree(path, ignore_errors=True)
+
     def _conclude(self, run: Run, adapter: Adapter, *, nothing_changed: bool) -> None:
-        """Promote a candidate that passed the gate, if what it was compared with is still what is served."""
-        if adapter.verdict.promoted and adapter.state == "candidate" and nothing_changed:
+        """Promote a candidate that passed the gate, if what it was compared with is still what is served. What an
+        earlier run came to already may have been served since."""
+        may_be = adapter.state == "candidate" or (adapter.state == "retired" and adapter.promoted_at is not None)
+        if adapter.verdict.promoted and may_be and nothing_changed:
             adapters.promote(self._store, adapter)
         promoted = self._store.adapter(adapter.id).state == "promoted"
         self._finish(run, "promoted" if promoted else "kept", state="done", adapter_id=adapter.id)
@@ -369,10 +363,3 @@ class Runs:
         self._befell.pop(run.id, None)
         self.ended += 1
         self._set_active(None)
-
-
-def _still_there(by_id: dict[str, Demonstration], ids: tuple[str, ...]) -> tuple[Demonstration, ...]:
-    """Raises _TextsChanged when a text of the run was deleted, edited or excluded meanwhile."""
-    if any(each not in by_id for each in ids):
-        raise _TextsChanged
-    return tuple(by_id[each] for each in ids)

@@ -28,6 +28,8 @@ SEALED = {  # by table: what identifies a row, and what holds words or correspon
     "demonstrations": (("profile", "key"), ("prompt", "completion", "template")),
     "files": (("path",), ("identities", "senders", "tails")),
     "adapters": (("id",), ("verdict",)),
+    "interactions": (("id",), ("messages", "answer")),
+    "feedback": (("id",), ("prompt", "given")),
 }
 _KEY_BYTES = 32
 _NONCE_BYTES = 12

@@ -12,7 +12,9 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 PairKind = Literal["online", "replay", "intermodel"]
-AdapterState = Literal["candidate", "promoted", "retired", "pruned"]  # pruned: its weights went, to save room
+AdapterState = Literal["candidate", "promoted", "retired", "pruned", "forgotten"]  # pruned: its weights went, to save
+# room; forgotten: with what it had learnt from
+Policy = Literal["base", "supervised", "ditto"]
 RunState = Literal["requested", "running", "done", "failed", "stopped"]  # stopped: by the user, for good
 Quantisation = Literal["none", "nf4"]
 DemonstrationKind = Literal["reply", "mail", "text", "pair"]
@@ -115,13 +117,48 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """An answer that the user did not want: they edited it, or rated it down."""
+
+    prompt: str
+    completion: str
+    demonstration_id: str = ""  # of what the user made of it; '': rated down, and nothing stands in its place
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What answers when a version is asked for: whose weights, and how many demonstrations stand in the prompt."""
+
+    policy: Policy = "ditto"  # base: no weights of its own
+    iteration: int = 0  # of DITTO, which iterate: its policy after so many rounds of samples; 0: the last one
+    examples: int = 0  # so many of the nearest demonstrations stand before the conversation, as far as they fit
+
+    @property
+    def name(self) -> str:
+        """As figures and tables call it: 'base', 'few_shot', 'supervised', 'ditto', 'ditto-2', 'ditto_few_shot'."""
+        if self.policy == "base":
+            return "few_shot" if self.examples else "base"
+        weights = f"{self.policy}-{self.iteration}" if self.iteration else self.policy
+        return f"{weights}_few_shot" if self.examples else weights
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One answer that the gate's judges have seen."""
+
+    by: str  # name of a recipe, or 'served'
+    demonstration_id: str  # of the held-out text whose prompt it answers; '': not known any more
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the gate decided about a candidate, and why."""
 
     promoted: bool
     reasons: tuple[str, ...]  # sentences for people, the decisive one first
     figures: Mapping[str, float]  # e.g. 'served_nats_per_token', 'candidate_nats_per_token'
-    outputs: tuple[str, ...] = ()  # what the candidate wrote on the held-out prompts
+    outputs: tuple[Written, ...] = ()  # what the candidate and its rivals wrote on the held-out prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +214,4 @@ class Adapter:
     promoted_at: float | None
     verdict: Verdict
     pinned: bool = False  # by the user: its weights stay
+    recipe: Recipe = field(default_factory=Recipe)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes import demonstration
 from stubs import stub_engine
 
+from dittod import backend as backend_module
 from dittod.backend import DaemonBackend
 from dittod.config import Settings
 from dittod.engine import deaths
 from dittod.engine.client import Engine
-from dittod.engine.protocol import AnswerEvent, Done, Generate, Sampling
+from dittod.engine.protocol import AdapterRef, AnswerEvent, Done, Generate, Sampling
 from dittod.errors import DittodError, EngineUnavailable
+from dittod.rows import FileRow
 from dittod.store import Store
-from dittod.types import Adapter, Verdict
+from dittod.types import Adapter, Message, Recipe, Verdict
 from dittod_service.openai.errors import from_exception
 
+DITTO = Recipe("ditto")
 Make = Callable[[str], tuple[DaemonBackend, Engine]]
 
 
@@ -43,12 +49,12 @@ def make(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Itera
         each.stop()
 
 
-def _promote(store: Store, name: str) -> None:
-    verdict = Verdict(True, (), {}, ())
-    store.add_adapter(
-        Adapter(name, "default", 0, "candidate", f"/{name}", "run", "starter", "r", "t", (), 1, 1.0, None, verdict)
+def _promote(store: Store, name: str, recipe: Recipe = DITTO, profile: str = "default") -> None:
+    made = Adapter(
+        name, profile, 0, "candidate", "", "run", "starter", "r", "t", (), 1, 1.0, None, Verdict(True, (), {}, ())
     )
-    store.promote("default", name, 2.0)
+    store.add_adapter(replace(made, recipe=recipe))
+    store.promote(profile, name, 2.0)
 
 
 def _ask(backend: DaemonBackend, model: str, prompt: str = "Hi") -> list[AnswerEvent]:
@@ -127,3 +133,155 @@ def test_health_answers_where_the_store_cannot_be_read(
     monkeypatch.setattr(store, "noted", broken)
     health = backend.health()
     assert health["status"] == "degraded" and health["trouble"] == "the store cannot be read"
+
+
+# --- recipes ---
+
+BOAT, RENT, CAKE = (
+    demonstration(f"Write to Ann about the {each}.", f"Ann, the {each}: yes.", written_at=place)
+    for place, each in enumerate(("boat", "rent", "cake"))
+)
+
+
+def _write(store: Store, profile: str = "default") -> None:
+    store.record_file(FileRow(f"{profile}/f", profile, 1, 1, "read", "", (), {}, 1000.0), [BOAT, RENT, CAKE])
+
+
+def _sent(
+    made: tuple[DaemonBackend, Engine],
+    model: str,
+    *said: Message,
+    monkeypatch: pytest.MonkeyPatch,
+    prompt: str | None = None,
+) -> Generate:
+    """What the engine gets of a conversation, or of a prompt to complete."""
+    backend, engine = made
+    commands: list[Generate] = []
+    submit = engine.submit
+    monkeypatch.setattr(engine, "submit", lambda command, listen: (commands.append(command), submit(command, listen)))
+    served = backend.resolve(model)
+    messages = said or None
+    request = Generate("r", served.adapter, Sampling(), messages=messages, prompt=prompt, profile=served.profile)
+
+    async def whole() -> Sequence[AnswerEvent]:
+        return [event async for event in backend.answer(request)]
+
+    assert [type(event) for event in asyncio.run(whole())] == [Done]
+    (command,) = commands
+    return command
+
+
+def test_a_conversation_is_answered_with_the_texts_of_its_profile_that_are_nearest_to_what_was_said_last(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "taught", Recipe("ditto", examples=2))
+    turns = (Message("user", "about the cake"), Message("assistant", "?"), Message("user", "no, the rent!"))
+    sent = _sent(make("fine"), "ditto", *turns, Message("assistant", "Ann,"), monkeypatch=monkeypatch)
+    assert sent.examples == (RENT, CAKE), "the nearest, then the newest"
+    assert sent.adapter is not None and (sent.adapter.id, sent.adapter.examples) == ("taught", 2)
+
+
+def test_a_version_without_weights_is_the_base_model_with_its_examples(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=1))
+    made = make("fine")
+    assert made[0].resolve("ditto").adapter == AdapterRef("few", store.adapter("few").path, False, 1)
+    sent = _sent(made, "ditto", Message("user", "the boat"), monkeypatch=monkeypatch)
+    assert (sent.adapter, sent.examples) == (None, (BOAT,))
+    assert _sent(made, "ditto/default@1", Message("user", "rent"), monkeypatch=monkeypatch).examples == (RENT,)
+
+
+@pytest.mark.parametrize("recipe", [Recipe("base", examples=2), Recipe("ditto", examples=2)])
+def test_a_prompt_to_complete_has_no_place_for_examples(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    _write(store)
+    _promote(store, "few", recipe)
+    sent = _sent(make("fine"), "ditto", monkeypatch=monkeypatch, prompt="the boat")
+    assert sent.examples == () and (sent.adapter is None) == (recipe.policy == "base")
+
+
+def test_what_was_excluded_or_deleted_is_never_shown_again_and_what_is_new_is_at_once(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=8))
+    made, asked = make("fine"), Message("user", "the boat")
+
+    def shown() -> set[str]:
+        return {each.prompt for each in _sent(made, "ditto", asked, monkeypatch=monkeypatch).examples}
+
+    assert shown() == {each.prompt for each in (BOAT, RENT, CAKE)}
+    store.exclude("default", BOAT.id, excluded=True)
+    assert shown() == {RENT.prompt, CAKE.prompt}
+    store.exclude("default", BOAT.id, excluded=False)
+    store.set_prompt("default", CAKE.id, "Thank Ann for the cake.", "user")
+    assert shown() == {BOAT.prompt, RENT.prompt, "Thank Ann for the cake."}
+    store.forget_file("default/f")
+    assert shown() == set()
+
+
+def test_examples_are_of_the_voice_that_was_asked_for(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    store.record_file(FileRow("blog/f", "blog", 1, 1, "read", "", (), {}, 1000.0), [CAKE])
+    _promote(store, "few", Recipe("base", examples=8), profile="blog")
+    made, asked = make("fine"), Message("user", "the boat")
+    assert {each.name: each.profile for each in made[0].models()} == {
+        "base": "",
+        "ditto": "default",
+        "ditto/blog": "blog",
+        "ditto/blog@1": "blog",
+    }
+    assert _sent(made, "ditto/blog", asked, monkeypatch=monkeypatch).examples == (CAKE,)
+    assert _sent(made, "ditto", asked, monkeypatch=monkeypatch).examples == (), "base answers for it"
+    assert _sent(made, "base", asked, monkeypatch=monkeypatch).examples == ()
+
+
+def test_the_words_of_texts_are_counted_once_for_many_requests(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=1))
+    made = make("fine")
+    for each in ("boat", "rent"):
+        _sent(made, "ditto", Message("user", each), monkeypatch=monkeypatch)
+        monkeypatch.setattr(backend_module, "Index", lambda texts: pytest.fail("counted again"))
+
+
+# --- who listens ---
+
+
+def test_listeners_hear_of_the_request_as_it_was_asked_and_their_faults_break_no_answer(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=2))
+    made = make("fine")
+    heard: list[tuple[Generate, type]] = []
+
+    def fail(request: Generate, event: AnswerEvent) -> None:
+        raise ValueError(request.messages)
+
+    monkeypatch.setattr(made[0]._in_use, "heard", fail)
+    monkeypatch.setattr(made[0]._interactions, "heard", lambda request, event: heard.append((request, type(event))))
+    with caplog.at_level(logging.ERROR, "dittod"):
+        sent = _sent(made, "ditto", Message("user", "the boat"), monkeypatch=monkeypatch)
+    ((request, kind),) = heard
+    assert kind is Done and sent.examples and request.examples == ()
+    assert request.adapter is not None and (request.adapter.id, request.profile) == ("few", "default")
+    assert "went unheard: ValueError" in caplog.text and "boat" not in caplog.text
+
+
+def test_an_answer_that_failed_or_was_left_is_told_of(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, _ = make("fine")
+    told: list[str] = []
+    monkeypatch.setattr(backend._in_use, "failed", lambda request, error, set_aside: told.append(error.title))
+    monkeypatch.setattr(backend._in_use, "left", lambda request: told.append("left"))
+    with pytest.raises(EngineUnavailable):
+        _ask(backend, "base", "too much")
+    assert told == ["memory ran out", "left"]

@@ -9,12 +9,13 @@ import pytest
 from fakes import demonstration
 
 from dittod import adapters, runs
-from dittod.cli.terminal import one_line
+from dittod.cli.terminal import day, one_line
+from dittod.cli.update import report
 from dittod.config import load_settings
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import Store
-from dittod.types import Adapter, Verdict
+from dittod.types import Adapter, Verdict, Written
 
 TEXT = demonstration("Write [bold]to Ann[/bold] about tea.", "Dear Ann,\n\nno tea today.\n\nBob", written_at=86400.0)
 
@@ -34,7 +35,7 @@ def filled(home: Home) -> Home:
     store.record_file(FileRow("a.eml", "default", 1, 1, "read", "", (), {}, 1.0), [TEXT])
     store.record_file(FileRow("b.jpg", "default", 1, 1, "set_aside", "unknown kind of file", (), {}, 1.0), [])
     for letter, verdict in (
-        ("a", Verdict(True, ("likelier",), {"base_nats_per_token": 4.0}, ("Dear Tom",))),
+        ("a", Verdict(True, ("likelier",), {"base_nats_per_token": 4.0}, (Written("ditto", TEXT.id, "Dear Tom"),))),
         ("b", Verdict(False, ("no",), {})),
     ):
         folder = home.adapters / letter
@@ -175,3 +176,71 @@ def test_why_the_last_update_failed_is_said_once_on_a_line_of_its_own(filled: Ho
 
 def test_an_error_of_update_stands_without_an_empty_line(home: Home, dittod) -> None:
     assert dittod("update")[2].startswith("error: ")
+
+
+def noted(home: Home, key: str, value: dict[str, object]) -> None:
+    store = Store(home.store)
+    store.note(key, value)
+    store.close()
+
+
+def test_status_names_the_recipe_that_a_profile_serves(filled: Home, dittod) -> None:
+    (profile,) = json.loads(dittod("status", "--json")[1])["profiles"]
+    assert profile["adapter"]["recipe"] == "DITTO" and profile["rolled_back"] is None and profile["forgotten"] == []
+    assert "default@1: DITTO" in dittod("status")[1]
+
+
+def test_status_says_that_a_deletion_waits_for_a_word(filled: Home, dittod) -> None:
+    assert json.loads(dittod("status", "--json")[1])["brake"] is None
+    noted(filled, "brake", {"profile": "default", "sentence": "9 of 9 texts are gone: say so with dittod forget"})
+    assert "\n          9 of 9 texts are gone: say so with dittod forget\n" in dittod("status")[1]
+
+
+def test_status_tells_of_a_rollback_until_something_else_is_served(filled: Home, dittod) -> None:
+    note = {"version": "default@2", "at": 86400.0, "guard": "loops", "served": "default@1", "sentence": "It looped."}
+    noted(filled, "rolled_back", {"default": note})
+    (profile,) = json.loads(dittod("status", "--json")[1])["profiles"]
+    assert profile["rolled_back"] == note
+    assert f"\ndefault: rolled back at {day(86400.0)}. It looped.\n" in dittod("status")[1]
+    dittod("adapters", "rollback")
+    assert "It looped." not in dittod("status")[1]
+
+
+def test_status_names_forgotten_versions_until_the_update_without_their_texts_has_ended(filled: Home, dittod) -> None:
+    store = Store(filled.store)
+    run = runs.request(store, load_settings(filled), "default")
+    (receipt,) = store.forget_texts("default", [TEXT.id], "by hand", 5.0)
+    store.finish_receipt(receipt.id, run.id)
+    store.close()
+    says = "\ndefault: forgotten: default@1, default@2; an update without their texts is asked for\n"
+    assert says in dittod("status")[1]
+    store = Store(filled.store)
+    store.change_run(run.id, state="done")
+    store.close()
+    assert "default: forgotten" not in dittod("status")[1]
+
+
+def test_an_update_is_reported_with_its_verdict_and_what_is_served(filled: Home, capsys) -> None:
+    store = Store(filled.store)
+    for letter, verdict in (("a", True), ("b", False)):
+        run = runs.request(store, load_settings(filled), "default")
+        store.change_run(run.id, state="done", adapter_id=letter * 64)
+        report(filled, store.run(run.id), as_json=False)
+        lines = capsys.readouterr().out.splitlines()
+        served = "it is served now; to go back: dittod adapters rollback default"
+        assert lines[0] == f"version default@{1 if verdict else 2}: DITTO"
+        assert lines[1] == ("  likelier" if verdict else "  no")
+        assert lines[-1] == (served if verdict else "default@1 (DITTO) is served, as before")
+    store.roll_back("default", None)
+    report(filled, store.run(run.id), as_json=False)
+    assert capsys.readouterr().out.endswith("base is served, as before\n")
+    report(filled, store.run(run.id), as_json=True)
+    assert json.loads(capsys.readouterr().out) == {
+        "run": run.id,
+        "adapter": "b" * 64,
+        "verdict": "kept",
+        "recipe": "DITTO",
+        "reasons": ["no"],
+        "figures": {},
+    }
+    store.close()

@@ -1,4 +1,4 @@
-"""What `dittod adapters show` says of how an adapter was learnt."""
+"""`dittod adapters`: what is listed and shown of a version, and what serving another one says."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from versions import DITTO, HELD_OUT, TEXTS, add, versions
 
+from dittod.cli.terminal import day
 from dittod.paths import Home
 from dittod.rows import StepRow
 from dittod.store import Store
-from dittod.types import Adapter, Run, Verdict
+from dittod.types import Adapter, Recipe, Run, Verdict, Written
 
 COURSE = (
     *(StepRow("supervised", step, 0, {"loss": 3.0 - step}) for step in (1, 2)),
@@ -83,7 +85,162 @@ def test_a_pruned_version_is_shown_with_its_figures_and_refused_where_its_weight
     store = Store(home.store)
     store.prune("a" * 64)
     store.close()
-    assert "(pruned)" in shown(dittod, "a@1") and "base_nats_per_token" in shown(dittod, "a@1")
+    assert "(pruned)" in shown(dittod, "a@1") and "base       4" in shown(dittod, "a@1")
     for command in ("promote", "pin"):
         code, _, said = dittod("adapters", command, "a@1")
         assert code == 1 and "a@1 was pruned: its weights are gone" in said
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "versions"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return versions(tmp_path / "versions")
+
+
+def forget(home: Home, place: int) -> str:
+    """The id of the receipt."""
+    store = Store(home.store)
+    (receipt,) = store.forget_texts("default", [TEXTS[place].id], "by hand", 172800.0)
+    store.close()
+    return receipt.id
+
+
+def test_the_list_names_recipe_and_panel_and_fits_80_columns(made: Home, dittod, monkeypatch) -> None:
+    for columns in ("80", "120"):
+        monkeypatch.setenv("COLUMNS", columns)
+        listed = dittod("adapters", "list")[1]
+        assert max(map(len, listed.splitlines())) <= int(columns)
+    line = next(line for line in listed.splitlines() if line.startswith("default@2"))
+    assert line.split("  ")[:2] == ["default@2", "promoted"]
+    assert "DITTO " in line and "+2.3 (1.0 to 3.4)  3.250" in line
+    assert "DITTO after round 2, 3 examples" in listed and "supervised" in listed
+
+
+def test_the_decisive_reason_stands_first(made: Home, dittod) -> None:
+    lines = shown(dittod, "default@2").splitlines()
+    at = lines.index("verdict: better than what was served")
+    assert [line.strip() for line in lines[at + 1 : at + 3]] == list(DITTO.reasons)
+    assert "verdict: kept" in shown(dittod, "default@3")
+
+
+def test_each_judge_is_shown_for_each_candidate_and_the_version_has_a_star(made: Home, dittod) -> None:
+    lines = [" ".join(line.split()) for line in shown(dittod, "default@2").splitlines()]
+    at = lines.index("candidate panel nats/token authorship style")
+    assert lines[at + 1 : at + 8] == [
+        "what was served - 3.750 0.400 1.500",
+        "base - 4 0.125 -",
+        "base, with examples - 3.900 - -",
+        "supervised - 3.300 - -",
+        "DITTO after round 1 - 3.290 - -",
+        "* DITTO 2.314 3.250 0.750 1",
+        "nats/token and style: less is better",
+    ]
+    assert "panel +2.31 (1.02 to 3.43) against what was served, in its units" in lines
+
+
+def test_guards_say_how_many_answers_tripped_them(made: Home, dittod) -> None:
+    lines = [" ".join(line.split()) for line in shown(dittod, "default@2").splitlines()]
+    at = lines.index("candidate answers tripped bits/byte")
+    assert lines[at + 1 : at + 3] == ["base - - 2.250", "* DITTO 4 1 copied 2.500"]
+
+
+def test_answers_to_a_held_out_prompt_stand_under_it_base_first(made: Home, dittod) -> None:
+    printed = shown(dittod, "default@2")
+    first, second = printed.split("\n> ")[1:]
+    assert first.startswith(HELD_OUT[0].prompt)
+    places = [first.index(each) for each in ("Tea is a drink.", "Dear Ann, some tea.", "no tea.")]
+    assert places == sorted(places), "one under the other, since 80 columns are too few for three"
+    assert second.startswith(HELD_OUT[1].prompt) and "(nothing)" in second
+
+
+def test_answers_stand_side_by_side_where_there_is_room(made: Home, dittod, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = shown(dittod, "default@2").splitlines()
+    at = lines.index(f"> {HELD_OUT[0].prompt}")
+    assert lines[at + 1].split() == ["base", "what", "was", "served", "default@2:", "DITTO"]
+    assert [lines[at + 2][place:].split("  ")[0] for place in (0, 40, 80)] == [
+        "Tea is a drink.",
+        "Dear Ann, some tea.",
+        "Dear Ann,",
+    ]
+    assert lines[at + 4].strip() == "no tea."
+
+
+def test_what_a_model_wrote_does_not_steer_the_terminal(made: Home, dittod) -> None:
+    printed = shown(dittod, "default@2")
+    assert "\x1b" not in printed and "\ufffd[2Jgone" in printed
+
+
+def test_the_prompt_of_a_text_that_is_gone_is_not_known(made: Home, dittod) -> None:
+    store = Store(made.store)
+    verdict = Verdict(True, (), {}, (Written("ditto", "f" * 64, "Hm."), Written("", "", "Of an older dittod.")))
+    add(store, "d", Recipe("ditto"), verdict, learnt=range(1))
+    store.close()
+    printed = shown(dittod, "default@4")
+    assert printed.count("(the prompt is not known any more)") == 2 and "Of an older dittod." in printed
+    assert json.loads(shown(dittod, "default@4", "--json"))["prompts"] == {"f" * 64: None, "": None}
+
+
+def test_the_document_has_the_recipe_the_figures_and_the_prompts(made: Home, dittod) -> None:
+    value = json.loads(shown(dittod, "default@2", "--json"))
+    assert value["recipe"] == {"policy": "ditto", "iteration": 0, "examples": 0}
+    assert value["verdict"]["figures"] == DITTO.figures and len(value["verdict"]["outputs"]) == 5
+    assert value["prompts"] == {each.id: each.prompt for each in HELD_OUT}
+
+
+def test_a_forgotten_version_is_listed_with_its_day_and_shown_without_a_text(made: Home, dittod) -> None:
+    receipt = forget(made, 5)
+    listed = dittod("adapters", "list")[1]
+    assert listed.count("forgotten") == listed.count(day(172800.0)[:10]) == 2, "default@1 has not seen it"
+    printed = shown(dittod, "default@2")
+    assert f"by hand, at {day(172800.0)}: receipt {receipt}" in printed
+    assert "written for the gate" not in printed and "Tea" not in printed
+
+
+def test_a_forgotten_version_is_not_promoted_again(made: Home, dittod) -> None:
+    forget(made, 5)
+    code, out, err = dittod("adapters", "promote", "default@2")
+    assert (code, out) == (1, "") and "default@2 was forgotten" in err
+
+
+def test_a_promotion_over_a_guard_is_done_and_names_the_guard(made: Home, dittod) -> None:
+    code, out, err = dittod("adapters", "promote", "default@3")
+    assert (code, out.strip()) == (0, "ditto serves default@3 now: DITTO after round 2, 3 examples")
+    assert err.strip() == "warning: 3 of 4 answers of this version copy a demonstration."
+
+
+def test_a_promotion_over_the_verdict_says_why_it_was_kept(made: Home, dittod) -> None:
+    store = Store(made.store)
+    add(store, "d", Recipe("base", examples=1), Verdict(False, ("No candidate is better.",), {}), learnt=range(1))
+    store.close()
+    code, out, err = dittod("adapters", "promote", "default@4")
+    assert (code, out.strip()) == (0, "ditto serves default@4 now: base, 1 example")
+    assert err.strip() == "warning: its verdict: No candidate is better."
+
+
+def test_a_version_that_was_rolled_back_by_itself_is_promoted_with_a_warning(made: Home, dittod) -> None:
+    store = Store(made.store)
+    store.note(
+        "rolled_back", {"default": {"version": "default@1", "served": "base", "at": 1.0, "sentence": "It loops."}}
+    )
+    store.close()
+    assert dittod("adapters", "promote", "default@1")[2].strip() == "warning: it was rolled back before: It loops."
+    assert dittod("adapters", "promote", "default@2")[2] == ""
+
+
+def test_one_that_passed_is_promoted_without_a_warning(made: Home, dittod) -> None:
+    assert dittod("adapters", "promote", "default@1") == (0, "ditto serves default@1 now: supervised\n", "")
+
+
+def test_a_version_of_another_base_model_is_promoted_with_a_warning(made: Home, dittod) -> None:
+    store = Store(made.store)
+    add(store, "d", Recipe(), Verdict(True, (), {}), learnt=range(1), base="some/model")
+    store.close()
+    assert "until that is set, base answers" in dittod("adapters", "promote", "default@4")[2]
+
+
+def test_rolling_back_says_what_is_served_base_at_the_end(made: Home, dittod) -> None:
+    assert dittod("adapters", "rollback")[1] == "ditto serves default@1 now: supervised\n"
+    assert dittod("adapters", "rollback")[1] == "ditto serves base now\n"
+    assert "serves base already" in dittod("adapters", "rollback")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,9 @@ from dittod.model import load
 from dittod.paths import Home
 from dittod.pruning import GRACE_SECONDS, Pruning, what_to_prune
 from dittod.store import Store
-from dittod.types import Adapter, AdapterState, Run, Verdict
+from dittod.types import Adapter, AdapterState, Recipe, Run, Verdict, Written
 
-EMPTY = Verdict(True, ("likelier",), {}, ("what it wrote",))
+EMPTY = Verdict(True, ("likelier",), {}, (Written("ditto", "", "what it wrote"),))
 
 
 def version(name: str, state: AdapterState, at: float, *, profile: str = "p", pinned: bool = False) -> Adapter:
@@ -71,7 +72,12 @@ def test_one_that_takes_no_room_is_not_pruned_in_vain() -> None:
     assert names(what_to_prune(HISTORY, {**SIZES, "b": 0}, 45)) == "d"
 
 
-states: st.SearchStrategy[AdapterState] = st.sampled_from(["candidate", "retired", "promoted", "pruned"])
+def test_one_without_weights_is_never_pruned() -> None:
+    few_shot = [replace(each, recipe=Recipe("base", examples=3)) for each in HISTORY if each.id in "ab"]
+    assert names(what_to_prune([*few_shot, *HISTORY[2:]], SIZES, 0)) == "dc"
+
+
+states: st.SearchStrategy[AdapterState] = st.sampled_from(["candidate", "retired", "promoted", "pruned", "forgotten"])
 
 
 @given(
@@ -90,7 +96,7 @@ def test_the_rest_is_within_the_budget_or_all_that_may_go_goes(
         made.append(version(f"v{number}", state, number, profile=profile, pinned=pinned))
     sizes = {f"v{number}": size for number, (*_, size) in enumerate(drawn)}
     gone = what_to_prune(made, sizes, budget)
-    left = [each for each in made if each not in gone and each.state != "pruned"]
+    left = [each for each in made if each not in gone and each.state not in ("pruned", "forgotten")]
     good = {each.id for profile in "pq" if (each := adapters.last_good(made, profile))}
     assert all(each.state in ("candidate", "retired") and not each.pinned and each.id not in good for each in gone)
     may_go = [each for each in left if each.state != "promoted" and not each.pinned and each.id not in good]
@@ -164,6 +170,16 @@ def test_a_pruned_version_cannot_be_asked_for_at_once_and_its_folder_goes_later(
     tending.tend()
     assert bench.folders == "bc"
     assert bench.store.noted("disk") == {"used_bytes": 2000, "budget_bytes": 2500, "sentence": None}
+
+
+def test_a_forgotten_version_counts_as_gone(bench: Bench) -> None:
+    for name in "abc":
+        bench.add(name)
+    with sqlite3.connect(bench.home.store) as db:
+        db.execute("UPDATE adapters SET state = 'forgotten' WHERE id = 'a'")
+    bench.budget(2000).tend()
+    assert bench.states == {"a": "forgotten", "b": "retired", "c": "promoted"}
+    assert bench.store.noted("disk")["used_bytes"] == 2000
 
 
 def test_a_kill_between_row_and_folder_is_healed_at_the_next_start(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from dittod.errors import EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import MOST_NOTES, Store
+from dittod.store.interactions import FeedbackRow
 from dittod.sweeping import sweep
-from dittod.types import Verdict
+from dittod.types import Recipe, Rejected, Verdict, Written
 
 BETTER = Verdict(True, ("better",), {"ditto_nats_per_token": 2.0})
+FEW_SHOT = Recipe("base", examples=3)
 WORSE = Verdict(False, ("worse",), {"ditto_nats_per_token": 3.0})
 
 
@@ -68,6 +71,10 @@ class Bench:
         folder = self.home.adapters / (letter * 64)
         folder.mkdir()
         return Updated(self.engine.updates[-1].id, AdapterRef(folder.name, str(folder)), verdict)
+
+    def few_shot(self, letter: str, verdict: Verdict) -> Updated:
+        reference = AdapterRef(letter * 64, str(self.home.adapters / (letter * 64)), weights=False, examples=3)
+        return Updated(self.engine.updates[-1].id, reference, verdict, FEW_SHOT)
 
 
 @pytest.fixture
@@ -370,6 +377,108 @@ def test_what_has_learnt_a_text_that_was_deleted_meanwhile_is_neither_served_nor
     first, anew = bench.engine.updates
     assert first.id == anew.id == run_id
     assert len((*anew.demonstrations, *anew.held_out)) == 5
+
+
+# --- recipes, and what only stood in prompts ---
+
+
+def test_a_recipe_without_weights_is_promoted_and_is_the_rival_of_the_next_run(bench: Bench) -> None:
+    bench.write(9)
+    bench.request()
+    bench.runs.advance()
+    bench.engine.say(bench.few_shot("f", BETTER))
+    served = adapters.promoted(bench.store, "default")
+    assert served is not None and served.recipe == FEW_SHOT
+    bench.request()
+    bench.runs.advance()
+    first, second = bench.engine.updates
+    assert second.served == AdapterRef(served.id, served.path, weights=False, examples=3)
+    assert second.held_out == first.held_out, "it has learnt nothing: the latest texts may judge it still"
+
+
+def test_the_same_recipe_may_pass_where_it_did_not_before(bench: Bench) -> None:
+    bench.write(9)
+    for verdict in (WORSE, BETTER):
+        bench.request()
+        bench.runs.advance()
+        bench.engine.say(bench.few_shot("f", verdict))
+    (version,) = bench.store.adapters()
+    assert (version.state, version.verdict, version.number) == ("promoted", BETTER, 1)
+    assert version.run_id == bench.engine.updates[-1].id
+
+
+def test_what_would_be_rolled_back_to_may_be_promoted_again_but_not_over_the_users_head(bench: Bench) -> None:
+    bench.write(9)
+    for result in (bench.few_shot, bench.result, bench.few_shot):
+        bench.request()
+        bench.runs.advance()
+        bench.engine.say(result("f", BETTER))
+    served = adapters.promoted(bench.store, "default")
+    assert served is not None and served.recipe == FEW_SHOT
+    bench.request()
+    bench.runs.advance()
+    adapters.roll_back(bench.store, "default")
+    bench.engine.say(bench.few_shot("f", BETTER))
+    assert adapters.promoted(bench.store, "default") != bench.store.adapter(served.id)
+
+
+def test_a_text_that_only_stood_in_prompts_goes_without_the_run_and_takes_what_may_quote_it(bench: Bench) -> None:
+    bench.write(30)
+    run_id = bench.request()
+    bench.runs.advance()
+    (update,) = bench.engine.updates
+    learnt = {each.id for each in update.demonstrations}
+    shown = next(each for each in update.pool if each.id not in learnt)
+    written = (Written("supervised", "h", "own words"), Written("ditto_few_shot", "h", "what it was shown"))
+    result = bench.result("a", replace(BETTER, outputs=written))
+    bench.store.forget_file(f"default/{shown.written_at:.0f}")
+    bench.engine.say(result)
+    assert bench.store.run(run_id).state == "done"
+    promoted = adapters.promoted(bench.store, "default")
+    assert promoted is not None and promoted.verdict.outputs == written[:1]
+
+
+def test_what_the_gate_read_stays_where_all_that_stood_in_prompts_does(bench: Bench) -> None:
+    bench.write(30)
+    bench.request()
+    bench.runs.advance()
+    written = (Written("ditto_few_shot", "h", "what it was shown"),)
+    bench.engine.say(bench.result("a", replace(BETTER, outputs=written)))
+    assert bench.store.adapters()[0].verdict.outputs == written
+
+
+def test_a_run_begins_anew_where_a_word_on_an_answer_that_it_learnt_from_was_taken_back(bench: Bench) -> None:
+    bench.write(6)
+    row = FeedbackRow("fb-1", "default", 1.0, "down", "Write", "No.", "")
+    bench.store.put_feedback(row)
+    run_id = bench.request()
+    bench.runs.advance()
+    assert bench.engine.updates[0].rejected == (Rejected("Write", "No."),)
+    bench.store.put_feedback(replace(row, id="fb-2", given="Never."))
+    bench.engine.say(Stopped(run_id))
+    bench.runs.advance()
+    assert bench.engine.updates[1].rejected == (Rejected("Write", "No."),), "what is said meanwhile is for the next"
+    result = bench.result("a", BETTER)
+    bench.store.drop_feedback(["fb-1"])
+    bench.engine.say(result)
+    assert bench.store.adapters() == [] and not Path(result.adapter.path).exists()
+    bench.runs.advance()
+    assert bench.engine.updates[2].id == run_id
+    assert bench.engine.updates[2].rejected == (Rejected("Write", "Never."),)
+
+
+def test_what_an_earlier_run_came_to_is_not_dropped_with_a_later_one(bench: Bench) -> None:
+    bench.write(6)
+    bench.request()
+    bench.runs.advance()
+    result = bench.result("a", BETTER)
+    bench.engine.say(result)
+    run_id = bench.request()
+    bench.runs.advance()
+    bench.store.exclude("default", bench.engine.updates[-1].demonstrations[0].id, excluded=True)
+    bench.engine.say(replace(result, id=run_id))
+    assert (Path(result.adapter.path) / adapters.MANIFEST).exists()
+    assert bench.store.run(run_id).notes, "it begins anew"
 
 
 NOON = datetime(2026, 1, 1, 12, 1)

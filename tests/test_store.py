@@ -16,7 +16,7 @@ from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
 from dittod.rows import FileRow, StepRow
 from dittod.store import PATIENCE_SECONDS, Store
-from dittod.types import Adapter, Demonstration, Run, Verdict, demonstration_id
+from dittod.types import Adapter, Demonstration, Recipe, Run, Verdict, Written, demonstration_id
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def _adapter(letter: str, **changes: object) -> Adapter:
         "id": letter * 64, "profile": "default", "number": 0, "state": "candidate", "path": f"/nowhere/{letter}",
         "run_id": "run", "base_model": "starter", "base_revision": "1", "template_sha256": "t",
         "demonstration_ids": ("d",), "seed": 1, "created_at": 1.0, "promoted_at": None,
-        "verdict": Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, ("text",)),
+        "verdict": Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, (Written("ditto", "d", "text"),)),
     }  # fmt: skip
     return Adapter(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -373,7 +373,7 @@ def test_adapters_are_numbered_by_profile_and_entered_once(store: Store) -> None
     other = store.add_adapter(_adapter("c", profile="blog"))
     assert first == again
     assert [each.number for each in (first, second, other)] == [1, 2, 1]
-    assert first.verdict == Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, ("text",))
+    assert first.verdict.outputs == (Written("ditto", "d", "text"),) and first.recipe == Recipe()
 
 
 def test_promoting_retires_what_was_promoted_and_rolling_back_goes_step_by_step_to_base(store: Store) -> None:
@@ -498,7 +498,8 @@ def test_an_adapter_of_the_version_before_is_found_by_its_id_alone(tmp_path: Pat
 
 def test_what_is_pruned_keeps_its_figures_and_can_be_neither_promoted_nor_pinned(store: Store, tmp_path: Path) -> None:
     canary = "canary-written-for-the-gate"
-    made = store.add_adapter(_adapter("a", verdict=Verdict(True, ("better",), {"x": 2.0}, (canary,))))
+    outputs = (Written("ditto", "d", canary),)
+    made = store.add_adapter(_adapter("a", verdict=Verdict(True, ("better",), {"x": 2.0}, outputs)))
     assert store.prune(made.id) and not store.prune(made.id)
     assert store.adapter(made.id) == replace(made, state="pruned", verdict=Verdict(True, ("better",), {"x": 2.0}))
     for refused in (
@@ -509,6 +510,24 @@ def test_what_is_pruned_keeps_its_figures_and_can_be_neither_promoted_nor_pinned
         with pytest.raises(NotFound, match=r"default@1 was pruned"):
             refused()
     assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
+
+
+def test_what_was_written_for_an_earlier_verdict_is_overwritten(store: Store, tmp_path: Path) -> None:
+    canary = "canary-written-for-the-gate"
+    first = _adapter("a", recipe=Recipe("base", examples=2), verdict=Verdict(True, (), {}, (Written("x", "", canary),)))
+    store.add_adapter(first)
+    again = store.add_adapter(replace(first, run_id="another", verdict=Verdict(False, ("no better",), {})))
+    assert again.recipe == first.recipe and again.verdict.reasons == ("no better",)
+    assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
+
+
+def test_a_forgotten_version_is_refused_as_a_pruned_one_is(store: Store, tmp_path: Path) -> None:
+    made = store.add_adapter(_adapter("a"))
+    with sqlite3.connect(tmp_path / "dittod.sqlite") as db:
+        db.execute("UPDATE adapters SET state = 'forgotten'")
+    with pytest.raises(NotFound, match=r"default@1 was forgotten"):
+        adapters.promote(store, made)
+    assert not store.prune(made.id) and not adapters.fits(store.adapter(made.id), "starter", None)
 
 
 def test_what_is_served_or_pinned_or_of_a_profile_that_learns_is_not_pruned(store: Store) -> None:

@@ -18,6 +18,8 @@ app = typer.Typer(
 demos = typer.Typer(help="What dittod learns from: prompts and the completions you wrote.", no_args_is_help=True)
 adapters = typer.Typer(help="What dittod has learnt: versions, verdicts, rolling back.", no_args_is_help=True)
 app.add_typer(demos, name="demos")
+feedback = typer.Typer(help="Learning from use: what you say of answers.", no_args_is_help=True)
+app.add_typer(feedback, name="feedback")
 service = typer.Typer(help="dittod in the background, from every login on.", no_args_is_help=True)
 app.add_typer(adapters, name="adapters")
 app.add_typer(service, name="service")
@@ -265,6 +267,93 @@ def adapters_rollback(profile: Annotated[str, typer.Argument()] = "default") -> 
     from dittod.cli.adapters import roll_back
 
     roll_back(profile)
+
+
+@adapters.command("diff")
+def adapters_diff(
+    one: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
+    other: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
+    json: Json = False,
+) -> None:
+    """Two versions side by side: what they were made of, their figures, what they wrote for the gate."""
+    from dittod.cli.diff import diff_adapters
+
+    diff_adapters(one, other, as_json=json)
+
+
+@app.command()
+def compare(
+    prompt: Annotated[str, typer.Argument(help="What both are asked.")],
+    one: Annotated[str, typer.Argument(help="A model as the endpoint lists it, or profile@number.")] = "base",
+    other: Annotated[str, typer.Argument(help="A model as the endpoint lists it, or profile@number.")] = "ditto",
+    seed: Annotated[int | None, typer.Option(help="The same number gives the same answers again.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask two versions the same and see the answers side by side."""
+    from dittod.cli.compare import compare
+
+    compare(prompt, one, other, seed=seed, as_json=json)
+
+
+@app.command()
+def forget(
+    targets: Annotated[list[str] | None, typer.Argument(help="Files, or beginnings of demonstrations' ids.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Everything that this profile was made of.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    json: Json = False,
+) -> None:
+    """Forget texts, and every version that has learnt from them. Without a target: files that are gone and wait for a
+    word from you."""
+    from dittod.cli.forget import forget
+
+    forget(targets or [], profile, yes=yes, as_json=json)
+
+
+@app.command()
+def receipts(json: Json = False) -> None:
+    """What was forgotten: when, why, which versions went, what took their place. Nothing of the texts."""
+    from dittod.cli.forget import list_receipts
+
+    list_receipts(as_json=json)
+
+
+@feedback.command("add")
+def feedback_add(
+    answer: Annotated[str | None, typer.Argument(help="The answer's id, where answers are kept.")] = None,
+    edit: Annotated[Path | None, typer.Option(help="What it should have been: a text file, '-' for stdin.")] = None,
+    rate: Annotated[str | None, typer.Option(help="'up': good as it is; 'down': not what you want.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What was asked, where answers are not kept.")] = None,
+    given: Annotated[Path | None, typer.Option(help="What was answered then, as a text file.")] = None,
+    profile: Annotated[str, typer.Option(help="The voice that it is about.")] = "default",
+) -> None:
+    """Say what you make of an answer: an edited one is learnt from, one rated down is learnt to be avoided."""
+    from dittod.cli.feedback import add_feedback
+
+    add_feedback(answer, edit, rate, prompt=prompt, given=given, profile=profile)
+
+
+@feedback.command("list")
+def feedback_list(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
+    """What you have said so far."""
+    from dittod.cli.feedback import list_feedback
+
+    list_feedback(profile, as_json=json)
+
+
+@feedback.command("remove")
+def feedback_remove(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
+    """Take it back: nothing more is learnt from it, and what was is forgotten."""
+    from dittod.cli.feedback import remove_feedback
+
+    remove_feedback(ids)
+
+
+@feedback.command("answers")
+def feedback_answers(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
+    """The latest answers, where you had them kept (keep_interactions)."""
+    from dittod.cli.feedback import list_answers
+
+    list_answers(profile, as_json=json)
 
 
 @service.command("install")

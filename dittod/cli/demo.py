@@ -14,17 +14,16 @@ import socket
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from rich.columns import Columns
-from rich.panel import Panel
 from rich.text import Text
 
 from dittod import runs
+from dittod.cli.adapters import name_of
+from dittod.cli.compare import Ask, Question, at_endpoint, print_answers
 from dittod.cli.home import endpoint
 from dittod.cli.terminal import out, progress_bars
 from dittod.cli.update import daemon_here, follow, report
@@ -32,9 +31,7 @@ from dittod.config import Settings, load_settings
 from dittod.paths import Home, home
 from dittod.store import Store
 
-REQUEST = 'Write an e-mail to Tom about "The broken window".'
-SAMPLING = {"temperature": 0.6, "seed": 7, "max_tokens": 200}
-PATIENCE_SECONDS = 120.0  # for one answer
+REQUEST = Question('Write an e-mail to Tom about "The broken window".', seed=7, temperature=0.6, max_tokens=200)
 
 
 def demo(*, once: bool) -> None:
@@ -51,8 +48,8 @@ def demo(*, once: bool) -> None:
             url = stack.enter_context(_serving(endpoint(place, daemon)))
             run = follow(store, runs.request(store, settings, "default", by_hand=True), bars, place)
         report(place, run, as_json=False)
-        _figures(store, run.adapter_id or "")
-        _compare(url, place.token())
+        made = store.adapter(run.adapter_id or "")
+        _compare(at_endpoint(url, place, settings), "ditto" if made.state == "promoted" else name_of(made))
         if not once:
             _stay(url, place)
 
@@ -98,33 +95,10 @@ def _one_mail(settings: Settings) -> str:
     return first.read_text().split("\n\n", 1)[1]
 
 
-def _figures(store: Store, adapter_id: str) -> None:
-    figures = store.adapter(adapter_id).verdict.figures
-    for name in ("base", "supervised", "ditto"):
-        value = figures[f"{name}_nats_per_token"]
-        out.print(f"  {name:<11} {value:.3f} nats per token of held-out mails", markup=False)
-
-
-def _compare(url: str, token: str) -> None:
-    """The same request to both models, answered by the endpoint."""
-    out.print(f"\nThe same request to both: {REQUEST}\n", markup=False)
-    panels = [
-        Panel(Text(_ask(url, token, model)), title=model, width=min(58, (out.width - 1) // 2))
-        for model in ("base", "ditto")
-    ]
-    out.print(Columns(panels))
-
-
-def _ask(url: str, token: str, model: str) -> str:
-    body = {"model": model, "messages": [{"role": "user", "content": REQUEST}], **SAMPLING}
-    request = urllib.request.Request(
-        f"{url}/v1/chat/completions",
-        data=json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
-        answer = json.load(response)
-    return str(answer["choices"][0]["message"]["content"])
+def _compare(ask: Ask, learnt: str) -> None:
+    """The same request to the base model and to what was learnt, served or not; answered by the endpoint."""
+    out.print(f"\nThe same request to both: {REQUEST.prompt}\n", markup=False)
+    print_answers([ask(model, REQUEST) for model in ("base", learnt)])
 
 
 def _stay(url: str, place: Home) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from dittod import __version__, pruning, runs
 from dittod.cli.identities import current_identities
 from dittod.cli.terminal import day, out, print_json, print_table
+from dittod.cli.verdict import in_words
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import DittodError
+from dittod.in_use import NOTE as ROLLED_BACK
+from dittod.ingest.brake import BRAKE
 from dittod.ingest.folder import is_mounted
 from dittod.machine.lock import holder
 from dittod.machine.probes import Probes
@@ -20,9 +24,10 @@ from dittod.schedule import reason_to_pause
 from dittod.sealing import NoKey
 from dittod.signals import LEARNING, limits, of_machine, why_waiting
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE, Run
+from dittod.types import DEFAULT_PROFILE, Adapter, Run
 
 SHOWN_NOTES = 3  # of an open run, the latest
+DATE = 10  # characters of a time that are the day
 
 
 def status(*, as_json: bool) -> None:
@@ -66,6 +71,7 @@ def describe(place: Home, settings: Settings, store: Store) -> dict[str, Any]:
         },
         "learning": learning,
         "disk": pruning.use_of(place, store, settings),
+        "brake": store.noted(BRAKE).get("sentence"),
         "identities": current_identities(files, settings),
         "has_mail": any(file.senders for file in files),
         "identities_guessed": not settings.identities,
@@ -115,11 +121,31 @@ def _profile(store: Store, settings: Settings, name: str, reason: str | None) ->
         "held_out": _held_out(store, settings, name, last_run),
         "adapter": None
         if adapter is None
-        else {"id": adapter.id, "number": adapter.number, "promoted_at": adapter.promoted_at},
+        else {
+            "id": adapter.id,
+            "number": adapter.number,
+            "promoted_at": adapter.promoted_at,
+            "recipe": in_words(adapter.recipe),
+        },
+        "rolled_back": _rolled_back(store, name, adapter),
+        "forgotten": _forgotten(store, name),
         "waiting": None if open_run else reason,
         "run": None if open_run is None else _run(open_run, reason),
         "last_error": last_run.error if last_run else None,
     }
+
+
+def _rolled_back(store: Store, profile: str, served: Adapter | None) -> dict[str, Any] | None:
+    """That a version was, by itself, while the profile still serves what it went back to."""
+    note = store.noted(ROLLED_BACK).get(profile)
+    now = f"{profile}@{served.number}" if served else "base"
+    return dict(note) if note and note["served"] == now else None
+
+
+def _forgotten(store: Store, profile: str) -> list[str]:
+    """Versions that had learnt from what was forgotten, while the update that follows them is open."""
+    waiting = {run.id for run in store.runs(*runs.OPEN, profile=profile)}
+    return [version for each in store.receipts() if each.run_id in waiting for version in each.adapters]
 
 
 def _run(run: Run, reason: str | None) -> dict[str, Any]:
@@ -154,6 +180,8 @@ def _show(value: dict[str, Any]) -> None:
     if not value["watched_folder_is_mounted"]:
         out.print(f"          it or its file {MARKER} is missing or cannot be read: until it can be,")
         out.print(f"          nothing is read or forgotten; if only the file is gone: touch {MARKER} in it")
+    if value["brake"]:
+        out.print(f"          {value['brake']}", markup=False, soft_wrap=True)
     if value["identities"]:
         guessed = " (guessed; see: dittod identities)" if value["identities_guessed"] else ""
         out.print(f"mail from {', '.join(value['identities'])}{guessed}", markup=False, soft_wrap=True)
@@ -162,18 +190,27 @@ def _show(value: dict[str, Any]) -> None:
     if value["set_aside"]:
         out.print(f"set aside {value['set_aside']}, see: dittod demos list")
     print_table(
-        ("profile", "demonstrations", "held out", "serves", "promoted", "learning"),
+        ("profile", "texts", "held out", "serves", "since", "learning"),
         [_row(profile, running=value["daemon_pid"] is not None) for profile in value["profiles"]],
         empty="",
     )
     for profile in value["profiles"]:
-        if profile["last_error"] and not profile["run"]:
-            out.print(f"{profile['name']}: last update failed: {profile['last_error']}", markup=False, soft_wrap=True)
+        for sentence in _sentences(profile):
+            out.print(f"{profile['name']}: {sentence}", markup=False, soft_wrap=True)
     for sentence in value["learning"]["unreadable"]:
         out.print(f"not known, and so not heeded: {sentence}", markup=False)
-    for profile in value["profiles"]:
-        for sentence in profile["run"]["notes"][-SHOWN_NOTES:] if profile["run"] else ():
-            out.print(f"{profile['name']}: {sentence}", markup=False)
+
+
+def _sentences(profile: dict[str, Any]) -> Iterator[str]:
+    """What the table has no room for."""
+    if profile["last_error"] and not profile["run"]:
+        yield f"last update failed: {profile['last_error']}"
+    if back := profile["rolled_back"]:
+        yield f"rolled back at {day(back['at'])}. {back['sentence']}"
+    if profile["forgotten"]:
+        yield f"forgotten: {', '.join(profile['forgotten'])}; an update without their texts is asked for"
+    if profile["run"]:
+        yield from profile["run"]["notes"][-SHOWN_NOTES:]
 
 
 def _stage(run: dict[str, Any]) -> str:
@@ -185,7 +222,7 @@ def _stage(run: dict[str, Any]) -> str:
 
 def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
     adapter, run = profile["adapter"], profile["run"]
-    serves = f"{profile['name']}@{adapter['number']}" if adapter else "base"
+    serves = f"{profile['name']}@{adapter['number']}: {adapter['recipe']}" if adapter else "base"
     learning = _stage(run) if run else profile["waiting"]
     if run and not running:
         learning = f"{learning}; goes on with: dittod run"
@@ -194,6 +231,6 @@ def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
         profile["demonstrations"],
         profile["held_out"],
         serves,
-        day(adapter["promoted_at"]) if adapter else "-",
+        day(adapter["promoted_at"])[:DATE] if adapter else "-",
         learning or ("starts soon" if running else "would start: dittod run"),
     )

@@ -21,6 +21,10 @@ SHRINKING = (
     "cut lines",
     "masked",
     "serves",
+    "recipe",
+    "state",
+    "candidate",
+    "tripped",
 )  # columns that give way where a table is too wide
 
 out = Console(highlight=False)  # data
@@ -43,9 +47,8 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, emp
         widest = max(len(column), *(line[place].cell_len for line in lines))
         overflow: OverflowMethod = "ellipsis" if column == "prompt" else "fold"
         shrinks = column in SHRINKING
-        table.add_column(
-            column, no_wrap=overflow == "ellipsis", overflow=overflow, min_width=None if shrinks else widest
-        )
+        keeps = overflow == "ellipsis" or not shrinks  # else rich takes from wide ones first, and cuts the last one off
+        table.add_column(column, no_wrap=keeps, overflow=overflow, min_width=None if shrinks else widest)
     for line in lines:
         table.add_row(*line)
     out.print(table)

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 from rich.progress import Progress, TaskID
 
-from dittod import runs
+from dittod import adapters, runs
 from dittod.cli.terminal import err, out, print_json, progress_bars
+from dittod.cli.verdict import in_words, print_judges, print_reasons
 from dittod.config import Settings, load_settings
 from dittod.daemon import Daemon
 from dittod.errors import AlreadyRunning
@@ -20,7 +22,7 @@ from dittod.machine.lock import held, holder
 from dittod.paths import Home, home
 from dittod.signals import LEARNING
 from dittod.store import Store
-from dittod.types import Run
+from dittod.types import Adapter, Run
 
 STAGES = {
     "supervised": "supervised steps",
@@ -191,14 +193,33 @@ def report(place: Home, run: Run, *, as_json: bool) -> None:
         err.print(f"error: the update {run.state}: {reason}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
     store = Store(place.store)
-    adapter = store.adapter(run.adapter_id)
+    adapter, served = store.adapter(run.adapter_id), adapters.promoted(store, run.profile)
     store.close()
-    verdict = "promoted" if adapter.verdict.promoted else "kept"
     if as_json:
-        reasons, figures = list(adapter.verdict.reasons), dict(adapter.verdict.figures)
-        print_json({"run": run.id, "adapter": adapter.id, "verdict": verdict, "reasons": reasons, "figures": figures})
+        print_json(_reported(run, adapter))
         return
-    meaning = "is served now" if verdict == "promoted" else "is not served; what was served before still is"
-    out.print(f"version {run.profile}@{adapter.number} {meaning}", markup=False)
-    for reason in adapter.verdict.reasons:
-        out.print(f"  {reason}", markup=False)
+    out.print(f"version {run.profile}@{adapter.number}: {in_words(adapter.recipe)}", markup=False)
+    print_reasons(adapter.verdict.reasons)
+    print_judges(adapter)
+    out.print(_now_served(run.profile, adapter, served), markup=False, soft_wrap=True)
+
+
+def _reported(run: Run, adapter: Adapter) -> dict[str, Any]:
+    verdict = adapter.verdict
+    return {
+        "run": run.id,
+        "adapter": adapter.id,
+        "verdict": "promoted" if verdict.promoted else "kept",
+        "recipe": in_words(adapter.recipe),
+        "reasons": list(verdict.reasons),
+        "figures": dict(verdict.figures),
+    }
+
+
+def _now_served(profile: str, adapter: Adapter, served: Adapter | None) -> str:
+    """In one sentence. A candidate that passed waits where the user has promoted or rolled back meanwhile."""
+    if served is None:
+        return "base is served, as before"
+    if served.id == adapter.id:
+        return f"it is served now; to go back: dittod adapters rollback {profile}"
+    return f"{profile}@{served.number} ({in_words(served.recipe)}) is served, as before"

@@ -6,7 +6,7 @@ Knows the decoder and what becomes of its tokens; knows nothing of the pipe, of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from dittod.engine.answer import Answer, Scores
 from dittod.engine.manner import constraint_of, manner_of
 from dittod.engine.prompts import prompt_ids
 from dittod.engine.protocol import AdapterRef, AnswerEvent, Done, Echo, Generate, TokenLogprob
-from dittod.errors import RequestError
+from dittod.errors import EngineUnavailable, RequestError
 from dittod.model.decode import Alternatives, Decoder, Row
 from dittod.model.grammar import Grammars
 from dittod.model.load import BaseModel
 from dittod.model.lora import LoraAdapters
 from dittod.model.textstream import Spelling, TextStream
 
+WITHDRAWN = (  # title and hint of what a client is told
+    "the version that was to answer is gone: a text of yours was forgotten",
+    "ask again: what answers now has never seen it",
+)
 LOADED_ADAPTERS = 8  # kept in memory; the one used longest ago makes room, unless an answer still runs on it
 
 
@@ -54,7 +58,7 @@ class Answers:
 
     def start(self, request: Generate) -> None:
         """Queue a request. Raises RequestError where it does not fit the model, ModelError if its adapter is broken."""
-        ids = prompt_ids(self._base, request)
+        ids = prompt_ids(self._base, request, self._decoder.longest)
         manner = manner_of(self._base, request, ids)
         try:
             self._decoder.check(ids, request.sampling)  # what does not fit is refused before a grammar takes time
@@ -86,6 +90,18 @@ class Answers:
         """Cancel everything."""
         for request_id in list(self._pending):
             self.cancel(request_id)
+
+    def forget(self, adapter_ids: Collection[str]) -> list[str]:
+        """Let go of these adapters, and of every earlier conversation: any may hold a text that is to be forgotten. So
+        may a prompt with examples. Returns the requests that are dropped with them."""
+        dropped = [key for key, each in self._pending.items() if is_touched(each.request, adapter_ids)]
+        for request_id in dropped:
+            self.cancel(request_id)
+        for name in {f"served-{each}" for each in adapter_ids} & self._recent.keys():
+            self._adapters.drop(name)
+            del self._recent[name]
+        self._decoder.prefixes.spare(self._decoder.prefixes.size_bytes)
+        return dropped
 
     def step(self) -> list[AnswerEvent]:
         """One unit of the decoder's work, and what came of it."""
@@ -143,6 +159,8 @@ class Answers:
             except Exception:
                 if name in self._adapters:  # in half: memory ran out
                     self._adapters.drop(name)
+                if not Path(ref.path).exists():  # since the request was made
+                    raise EngineUnavailable(*WITHDRAWN) from None
                 raise
         self._recent[name] = None
         self._recent.move_to_end(name)
@@ -155,3 +173,8 @@ class Answers:
             self._decoder.prefixes.forget(name)
             self._adapters.drop(name)
             del self._recent[name]
+
+
+def is_touched(request: Generate, adapter_ids: Collection[str]) -> bool:
+    """Whether it must not be answered any more when these adapters are forgotten."""
+    return bool(request.examples) or (request.adapter is not None and request.adapter.id in adapter_ids)

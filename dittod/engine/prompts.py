@@ -1,4 +1,6 @@
-"""From a request to the token ids that the model reads. Refuses what cannot fit before it is made into tokens."""
+"""From a request to the token ids that the model reads, with the examples that a version's recipe puts before a
+conversation. Refuses what cannot fit before it is made into tokens. Does not know where examples come from.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,21 @@ from collections.abc import Mapping, Sequence
 from dittod.engine.protocol import Generate, Tokenize
 from dittod.errors import RequestError
 from dittod.model.chat import encode_chat, encode_text
+from dittod.model.examples import examples_room, with_examples
 from dittod.model.infill import encode_infill
 from dittod.model.load import BaseModel
 from dittod.model.schema import check_tools
-from dittod.types import Message, Tool
+from dittod.types import Demonstration, Message, Tool
 
 CHARACTERS_PER_TOKEN_MOST = 32  # no text of any language has so few tokens
 
 
-def prompt_ids(base: BaseModel, request: Generate) -> list[int]:
-    """What the model reads before it answers. Raises RequestError where that cannot be made of the request."""
+def prompt_ids(base: BaseModel, request: Generate, longest: int) -> list[int]:
+    """What the model reads before it answers. Raises RequestError where that cannot be made of the request. `longest`:
+    tokens of prompt and answer that fit into memory."""
     if request.messages is not None:
-        return chat_ids(base, request)
+        plain = chat_ids(base, request)
+        return _with_examples(base, request, plain, longest) if request.examples else plain
     if request.suffix is not None:
         return _infill_ids(base, request.prompt, request.suffix)
     if request.prompt is not None:
@@ -42,6 +47,30 @@ def chat_ids(base: BaseModel, request: Generate | Tokenize) -> list[int]:
     _refuse_hopeless(base, _length(messages, request.tools), "messages")
     effort = request.reasoning_effort if isinstance(request, Generate) else None
     return encode_chat(base, messages, request.tools, reasoning_effort=effort)
+
+
+def _with_examples(base: BaseModel, request: Generate, plain: list[int], longest: int) -> list[int]:
+    """As many examples as fit beside the answer. `plain`, the conversation alone, where there is no room for any, or
+    the template takes none: they cost nobody an answer."""
+    messages, room = request.messages or (), _room(request, len(plain), longest)
+    if len(plain) >= room:
+        return plain
+    shown = [each for each in request.examples if _characters(each) <= CHARACTERS_PER_TOKEN_MOST * room]
+    try:
+        around = len(plain) - len(encode_chat(base, messages))  # what is said of tools
+        whole = with_examples(base, messages, shown, room - around)
+        ids = encode_chat(base, whole, request.tools, reasoning_effort=request.reasoning_effort)
+    except RequestError:
+        return plain
+    return ids if len(ids) <= room else plain
+
+
+def _room(request: Generate, plain: int, longest: int) -> int:
+    """Tokens that a prompt with examples may have: the share that it was judged with, less where the client asks for so
+    long an answer. One that would not fit without examples either is a bound, and nobody waits for its end."""
+    wanted = request.sampling.max_tokens or 0
+    most = longest - wanted if plain + wanted <= longest else longest
+    return min(examples_room(longest), most)
 
 
 def text_ids(base: BaseModel, text: str, *, begun: bool = True) -> list[int]:
@@ -77,6 +106,10 @@ def _length(messages: Sequence[Message], tools: Sequence[Tool]) -> int:
             *(len(tool.name) + len(tool.description) + _written(tool.parameters) for tool in tools),
         )
     )
+
+
+def _characters(example: Demonstration) -> int:
+    return len(example.prompt) + len(example.completion)
 
 
 def _written(schema: Mapping[str, object]) -> int:

@@ -13,17 +13,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from dittod.types import Demonstration, FinishReason, Message, Tool, ToolChoice, Verdict
+from dittod.types import Demonstration, FinishReason, Message, Recipe, Rejected, Tool, ToolChoice, Verdict
 
 # --- parent to engine -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterRef:
-    """Where the engine finds an adapter. The id is the hash of its content: the key of every cache."""
+    """A version, and where the engine finds its weights. The id is the hash of its content: the key of every cache."""
 
     id: str
     path: str
+    weights: bool = True  # False: base answers, with examples; then nobody looks at the path
+    examples: int = 0  # how many of the nearest demonstrations stand before the conversation, as far as they fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Generate:
     reasoning_effort: str | None = None  # None: as the model does by itself
     echo: bool = False  # repeat the prompt first, with log-probs if the sampling asks for any
     n: int = 1  # how many answers
+    examples: tuple[Demonstration, ...] = ()  # the nearest first; before `messages`, as far as they fit
+    profile: str = ""  # whose voice was asked for; '': base
     op: Literal["generate"] = "generate"
 
 
@@ -116,6 +120,13 @@ class Update:
     demonstrations: tuple[Demonstration, ...]
     held_out: tuple[Demonstration, ...]
     served: AdapterRef | None
+    pool: tuple[Demonstration, ...] = ()  # texts of the profile, newest last, that may stand in a prompt: none held out
+    impostors: tuple[str, ...] = ()  # texts of other profiles
+    rejected: tuple[Rejected, ...] = ()  # answers that the user did not want
+    secrets: tuple[str, ...] = ()  # of the settings: no answer may hold one
+    examples: int = 0  # of candidates with demonstrations in their prompt; 0: there are none
+    confidence: float = 0.95  # with which a candidate must be better than what is served
+    max_ability_loss: float = 0.1  # share by which general texts may become dearer, in bits per byte
     overrides: Mapping[str, float] = field(default_factory=dict[str, float])  # of the preset's numbers, by name
     key: str = field(default="", repr=False)  # what the checkpoints are sealed with, hexadecimal; '': they are not
     op: Literal["update"] = "update"
@@ -140,6 +151,15 @@ class Improve:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Let go of these adapters at once, with every cache of theirs. Answers that run on one fail; their weights are
+    gone from the disk already. Not answered."""
+
+    adapter_ids: tuple[str, ...]
+    op: Literal["forget"] = "forget"
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Is the loop still turning? Answered with Memory, between two steps."""
 
@@ -154,7 +174,7 @@ class Shutdown:
 
 
 Request = Generate | Embed | Tokenize | Detokenize  # what clients ask for
-Command = Request | Cancel | Update | StopUpdate | Improve | Ping | Shutdown
+Command = Request | Cancel | Update | StopUpdate | Improve | Forget | Ping | Shutdown
 
 # --- engine to parent -------------------------------------------------------------------------------------------
 
@@ -353,6 +373,7 @@ class Updated:
     id: str
     adapter: AdapterRef
     verdict: Verdict
+    recipe: Recipe = field(default_factory=Recipe)
     event: Literal["updated"] = "updated"
 
 

@@ -29,7 +29,7 @@ from typing import BinaryIO, NoReturn
 
 import torch
 
-from dittod.engine.answers import Answers
+from dittod.engine.answers import WITHDRAWN, Answers, is_touched
 from dittod.engine.consideration import Standing, be_considerate, be_the_first_to_go
 from dittod.engine.embeddings import Embeddings
 from dittod.engine.improve import improve
@@ -44,6 +44,7 @@ from dittod.engine.protocol import (
     Embed,
     Event,
     Failed,
+    Forget,
     Generate,
     Improve,
     Improved,
@@ -65,7 +66,14 @@ from dittod.engine.protocol import (
 from dittod.engine.room import Room
 from dittod.engine.tokens import detokenized, tokenized
 from dittod.engine.update import update
-from dittod.errors import DittodError, RequestError, disk_is_full, keep_texts_out_of_tracebacks, place_of
+from dittod.errors import (
+    DittodError,
+    EngineUnavailable,
+    RequestError,
+    disk_is_full,
+    keep_texts_out_of_tracebacks,
+    place_of,
+)
 from dittod.learner.preset import preset
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
@@ -282,6 +290,8 @@ class Worker:
                 self._embeddings.cancel(command.id)
                 if self._is_at(Improve, command.id):
                     self._end_work()
+            case Forget():
+                self._go_on_with_answers(partial(self._forget, command))
             case Update():
                 self._start_update(command)
             case StopUpdate():
@@ -291,6 +301,19 @@ class Worker:
                 self._start_prompts(command)
             case Ping():
                 self._send(Memory(resident_bytes(), card_bytes()))
+
+    def _forget(self, command: Forget) -> list[Event]:
+        """Who asked for one of these is told to ask again, also where nothing was begun yet."""
+        touched = [
+            key
+            for key, each in self._arrived.items()
+            if isinstance(each, Generate) and is_touched(each, command.adapter_ids)
+        ]
+        for key in touched:
+            del self._arrived[key]
+        dropped = [*touched, *self._answers.forget(command.adapter_ids)]
+        give_memory_back()
+        return [_failure(each, EngineUnavailable(*WITHDRAWN)) for each in dropped]
 
     def _reply(self, request: Request) -> None:
         """Begin what a request asks for, and say what can be said at once. Its failure is its own; for want of memory,
@@ -460,7 +483,7 @@ def _failure(request_id: str, error: Exception) -> Failed:
     if isinstance(error, RequestError):
         return Failed(request_id, error.title, error.hint, 400, error.param, error.code)
     if isinstance(error, DittodError):
-        return Failed(request_id, error.title, error.hint, 500)
+        return Failed(request_id, error.title, error.hint, 503 if isinstance(error, EngineUnavailable) else 500)
     log.error("fault in the engine: %s", place_of(error))
     if disk_is_full(error):
         return Failed(request_id, "the disk is full", "make room on it", 500, code=DISK_FULL)

@@ -5,7 +5,8 @@ cannot be read is set aside with its reason and never stops the others; one that
 it gave before and is tried again.
 
 Nothing is forgotten in haste: a file counts as gone when it was missing for `settle_seconds`, nothing else is waited
-for (it may be the same file, moved), and the folder with its marker is still the one that was looked at.
+for (it may be the same file, moved), and the folder with its marker is still the one that was looked at. An edited text
+goes on as what it became. What would go is looked at as a whole first: `ingest.brake` may have the user asked.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dittod.errors import DittodError, FileSetAside, SettingsError, disk_is_full
+from dittod.ingest.brake import BRAKE, sentence, stopped_by
 from dittod.ingest.demonstrations import FEWEST_WORDS, Owner
 from dittod.ingest.growth import content_sha256, start_of_rest
 from dittod.ingest.identity import is_identity, is_sent_folder, likely_identities
+from dittod.ingest.likeness import successors
 from dittod.ingest.process import NotNow, Reader, ReaderClosed
 from dittod.ingest.settle import Settler
 from dittod.ingest.signatures import recurring, without_signature
@@ -31,8 +34,8 @@ from dittod.ingest.tally import Survey, Tally
 from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
 from dittod.ingest.words import words_of
 from dittod.paths import MARKER, not_written
-from dittod.rows import FileRow, FileState
-from dittod.store import Store
+from dittod.rows import GONE, FileRow, FileState
+from dittod.store import CHANGED, Store
 from dittod.types import Demonstration
 
 log = logging.getLogger("dittod")
@@ -41,13 +44,14 @@ OnRead = Callable[[int, int, int], None]  # files read so far, of how many, mail
 
 BATCH_DEMONSTRATIONS = 256  # written together, so that nobody waits long for the store
 BATCH_CHARACTERS = 2 * 2**20
-CHANGED_TOGETHER = 100  # demonstrations that are rewritten, or files that are forgotten
+CHANGED_TOGETHER = 100  # demonstrations that are rewritten
 BATCH_SECONDS = 0.2  # what was read longer ago is written
 SURVEYED_FILES = 300  # looked at before they are read,
 SURVEYED_MAILS = 300  # and in each so many mails
 KEPT_TAILS = 256  # of one file, the most frequent
 KEPT_REASONS = 32
 SOURCE_TREE = (".git", "pyproject.toml")  # lie in a folder of somebody's programs, not of their texts
+IDENTITIES, SECRETS = "identities changed", "a secret was named"  # why texts go
 UNREADABLE = -1  # the time of change of a file that could not be read now: at the next look it is news
 
 
@@ -74,6 +78,9 @@ class Folder:
         self._finished: list[tuple[FileRow, list[Demonstration]]] = []  # read, and not written yet
         self._written_at = 0.0  # monotonic seconds
         self._in_step = False  # everything known was read with what is known of the user now
+        self._read_again = True  # files that were known, and nobody has looked yet at what they do not give any more
+        self._why_outdated = CHANGED
+        self._braked: frozenset[str] | None = None  # these files are gone, and the user is to be asked
         self._was_unmounted = False
         self._cut = frozenset(store.noted("signatures").get("cut", ()))  # no demonstration holds one of these
 
@@ -108,7 +115,7 @@ class Folder:
         present = set(self._see(scan(self.root, unreadable.append), now) if place else ())
         for folder in unreadable:
             log.warning("a folder in the watched folder cannot be listed: what is in it is neither read nor forgotten")
-            present.update(path for path in self._known if path.startswith(f"{folder}/") or not folder)
+            present.update(path for path in self._known if _is_in(folder, path))
         if place is None or not is_mounted(self.root) or identity(self.root) != place:  # also after all that looking
             self._missing = {}
             self._say_unmounted()
@@ -145,13 +152,14 @@ class Folder:
         except DittodError:  # the disk is full, say: what was not recorded is still news, and no event tells again
             self._see(ready, now)
             raise
-        self._forget_missing(now)
+        self._forget(self._gone(now))
         return read
 
     @property
     def settling(self) -> bool:
         """Whether something is waited for: a file that will soon be finished, or one that is gone to come back."""
-        return bool(self._missing) or bool(self._settler.expected(self._looked_at, self._known))
+        missing = self._missing.keys() - (self._braked or ())
+        return bool(missing) or bool(self._settler.expected(self._looked_at, self._known))
 
     def _see(self, files: Iterable[FoundFile], now: float) -> list[str]:
         """Wait for those that are new or changed. Returns all their paths."""
@@ -192,29 +200,70 @@ class Folder:
 
     # --- forgetting ---
 
-    def _forget_missing(self, now: float) -> None:
+    def _gone(self, now: float) -> list[str] | None:
+        """The files that are; None: that is not certain yet."""
         due = [path for path, since in self._missing.items() if now - since >= self._settler.settle_seconds]
-        if not due or self._may_be_moved():
-            return
+        if not due or frozenset(due) == self._braked:
+            return due
+        if self._may_be_moved():
+            return None
         self.rescan(now)
-        due = [path for path in due if path in self._missing and not self._may_be_moved()]
-        dropped = 0
-        for start in range(0, len(due), CHANGED_TOGETHER):
-            dropped += self._forget(due[start : start + CHANGED_TOGETHER])
-        if due:
-            log.info("%d files are gone: %d demonstrations dropped", len(due), dropped)
+        return None if self._may_be_moved() else [path for path in due if path in self._missing]
 
     def _may_be_moved(self) -> bool:
         """Whether a new file is waited for: it may be a missing one. Known ones that grow have been where they are, and
         what keeps changing for long is being written, not moved."""
         return any(key not in self._known for key in self._settler.expected(self._looked_at, self._known))
 
-    def _forget(self, paths: list[str]) -> int:
+    def _forget(self, gone: list[str] | None) -> None:
+        """What these files alone held, and what others were found not to hold any more; or have the user asked."""
+        if gone is None or (self._braked is None and not gone and not self._read_again):
+            return
+        if self._braked == frozenset(gone) and not self._read_again and self._store.noted(BRAKE):
+            return  # the user has not answered
+        is_too_much = self._brake(gone)
+        if not is_too_much:
+            self._drop(gone)
+        self._braked = frozenset(gone) if is_too_much else None
+        self._read_again = False
+
+    def _brake(self, gone: list[str]) -> bool:
+        """Whether that is too much, which is noted."""
+        going, having = Counter(self._store.only_in(gone)), Counter(self._store.counts())
+        if self._why_outdated != SECRETS:
+            going.update(self._at_stake())
+        profile = stopped_by(going, having)
+        note: dict[str, object] = {}
+        if profile is not None:
+            count, of = (going[profile], having[profile]) if profile else (going.total(), having.total())
+            note = {"profile": profile, "files": len(gone), "demonstrations": count, "of": of}
+            note["sentence"] = sentence(profile, count, of)
+        if note != self._store.noted(BRAKE):
+            self._store.note(BRAKE, note)
+            if note:
+                log.warning("%s", note["sentence"])
+        return bool(note)
+
+    def _at_stake(self) -> Counter[str]:
+        """What files that are still there do not give any more, where that costs a version: else it is only read again
+        when they give it again."""
+        counts = Counter(row.profile for row in self._store.outdated())
+        return Counter({name: count for name, count in counts.items() if self._has_learnt(name)})
+
+    def _has_learnt(self, profile: str) -> bool:
+        return any(each.state not in GONE for each in self._store.adapters(profile))
+
+    def _drop(self, gone: list[str]) -> None:
+        """In one transaction: each profile has one receipt for what went for one reason."""
+        now = time.time()
         with self._store.together():
-            dropped = sum(self._store.forget_file(path) for path in paths)
-        for path in paths:
+            self._store.forget_outdated(self._why_outdated, now)
+            self._store.forget_files(gone, now)
+        self._why_outdated = CHANGED
+        for path in gone:
             del self._known[path], self._missing[path]
-        return dropped
+        if gone:
+            log.info("%d files are gone", len(gone))
 
     # --- reading ---
 
@@ -223,6 +272,9 @@ class Folder:
         owner = self._owner(self._survey(ready))
         secrets = hashlib.sha256(json.dumps(self._given.secrets).encode()).hexdigest()
         others = self._store.noted("read_with").get("secrets", secrets) != secrets
+        self._read_again = True
+        if others:
+            self._why_outdated = SECRETS
         todo = self._with_outdated(sorted(ready, key=lambda file: file.size), owner, everything=others)
         progress = _Progress(on_read)
         for _ in range(2):  # the second time, what was read has shown that the user is somebody else
@@ -239,11 +291,10 @@ class Folder:
     def _with_outdated(self, files: list[FoundFile], owner: Owner, *, everything: bool = False) -> list[FoundFile]:
         """Besides `files`, those that were read while somebody else was taken for the user; or all that are known."""
         fresh = {file.relative for file in files}
-        outdated = [
-            row.path
-            for row in self._known.values()
-            if row.path not in fresh and (everything or (row.senders and row.identities != owner.identities))
-        ]
+        by_others = {row.path for row in self._known.values() if row.senders and row.identities != owner.identities}
+        if by_others - fresh:
+            self._why_outdated = IDENTITIES
+        outdated = [path for path in self._known if path not in fresh and (everything or path in by_others)]
         return [*files, *(file for path in outdated if (file := self._at(path)) is not None)]
 
     def _read_each(self, files: list[FoundFile], owner: Owner, progress: _Progress) -> None:
@@ -257,7 +308,8 @@ class Folder:
     def _read(self, file: FoundFile, owner: Owner, progress: _Progress) -> None:
         if self._read_rest(file, owner, progress):
             return
-        reading = time.time()
+        known = self._known.get(file.relative)
+        reading = max(time.time(), known.read_at + 1e-3 if known else 0.0)  # the clock may have been set back
         tally = Tally()
         try:
             rest = self._store_batches(file, reading, self._answers(file, owner, tally, progress))
@@ -271,7 +323,7 @@ class Folder:
             return
         except FileSetAside as error:
             rest, state, reason = [], "set_aside", "; ".join(filter(None, (error.title, error.hint)))
-            tally, reading = Tally(), time.time()  # of another reading: what this one gave so far goes
+            tally, reading = Tally(), reading + 1e-3  # of another reading: what this one gave so far goes
         self._record(_row(file, owner, tally, reading, state, reason), rest)
         progress.file_done()
 
@@ -340,9 +392,22 @@ class Folder:
         finished, self._finished = self._finished, []
         with self._store.together():
             for row, rest in finished:
-                self._store.record_file(row, rest)
+                if row.path in self._known:
+                    self._store.record_reading(row, rest)
+                    self._succeed(row.path)
+                else:
+                    self._store.record_file(row, rest)
         self._known.update((row.path, row) for row, _ in finished)
         self._written_at = time.monotonic()
+
+    def _succeed(self, path: str) -> None:
+        """Texts that were edited are known as what they became: of them, little was taken out."""
+        if not (before := self._store.outdated(path)):
+            return
+        after = {row.key: row.demonstration.completion for row in self._store.new_in(path)}
+        went = {row.key: row.demonstration.completion for row in before}
+        for key, successor in successors(went, after).items():
+            self._store.succeed(before[0].profile, key, successor)
 
     # --- whose words, and which lines are a signature ---
 
@@ -440,6 +505,21 @@ def is_mounted(root: Path) -> bool:
         return (root / MARKER).is_file()
     except OSError:
         return False
+
+
+def missing_files(root: Path, known: Iterable[str]) -> list[str]:
+    """Those of the known files that are not in a watched folder now; none, where nobody can look."""
+    unreadable: list[str] = []
+    present = {file.relative for file in scan(root, unreadable.append)}
+    if not is_mounted(root):
+        return []
+    absent = (path for path in known if path not in present)
+    return [path for path in absent if not any(_is_in(folder, path) for folder in unreadable)]
+
+
+def _is_in(folder: str, path: str) -> bool:
+    """By their keys; '' is the watched folder."""
+    return not folder or path.startswith(f"{folder}/")
 
 
 def _refuse_source_tree(root: Path) -> None:

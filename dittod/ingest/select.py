@@ -32,7 +32,7 @@ class Selection:
 def select(
     demonstrations: Iterable[Demonstration],
     held_out_fraction: float = 0.1,
-    minimum_held_out: int = 3,
+    minimum_held_out: int = 8,
     limit: int = 12,
     seen_before: Collection[str] = (),
 ) -> Selection:
@@ -53,14 +53,22 @@ def select(
     return Selection(_oldest_first(learn), _oldest_first(held_out), reasons)
 
 
-def held_out_count(total: int, fraction: float = 0.1, minimum: int = 3) -> int:
-    """How many of `total` are held out: the fraction, at least `minimum`, at most a third; none of one or two.
+def held_out_count(total: int, fraction: float = 0.1, minimum: int = 8) -> int:
+    """How many of `total` are held out: the fraction, at least `minimum`, at most a third; none of one or two. The
+    minimum is high because few are learnt from, and a verdict by three texts is hardly more than chance.
 
-    3 to 5 give 1, 6 to 8 give 2, 9 to 39 give 3, 40 give 4, and 320 or more give 32.
+    3 to 5 give 1, 6 to 8 give 2, 12 give 4, 24 to 89 give 8, 90 give 9, and 320 or more give 32.
     """
     if total < _FEWEST_TO_HOLD_OUT:
         return 0
     return min(max(math.floor(total * fraction), minimum), total // 3, MOST_HELD_OUT)
+
+
+def unlike(demonstrations: Iterable[Demonstration], held_out: Iterable[Demonstration]) -> list[Demonstration]:
+    """Those that say nearly the same words as none that is held out: beside them nothing is given away."""
+    kept = [_runs_of_words(one.completion) for one in held_out]
+    with_runs = ((one, _runs_of_words(one.completion)) for one in demonstrations)
+    return [one for one, runs in with_runs if not any(_same(runs, each) for each in kept)]
 
 
 def length_class(demonstration: Demonstration) -> str:
@@ -100,7 +108,7 @@ def _without_copies(
         for run in runs:
             for index in holders.get(run, ()):
                 common[index] = common.get(index, 0) + 1
-        same = (i for i, shared in common.items() if shared >= SAME_WORDS * (len(runs) + sizes[i] - shared))
+        same = (i for i, shared in common.items() if _are_same(shared, len(runs), sizes[i]))
         if (newer := next(same, None)) is not None:
             reasons[one.id] = "left aside: nearly the same words as a newer one"
             stands_for[distinct[newer].id].add(one.id)
@@ -111,6 +119,15 @@ def _without_copies(
         distinct.append(one)
         stands_for[one.id] = {one.id}
     return distinct, stands_for
+
+
+def _same(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> bool:
+    return _are_same(len(one & other), len(one), len(other))
+
+
+def _are_same(shared: int, one: int, other: int) -> bool:
+    """By how many runs of words they have, and have in common."""
+    return shared >= SAME_WORDS * (one + other - shared)
 
 
 def _runs_of_words(text: str) -> set[tuple[str, ...]]:

@@ -55,7 +55,8 @@ class Batch:
 def collect(
     pairs: Sequence[PreferencePair], own: Mapping[str, TokenSequence], own_reference_logps: Mapping[str, float]
 ) -> Batch:
-    """The batch of some pairs. `own` and `own_reference_logps`: the demonstrations, by id.
+    """The batch of some pairs. `own`: the demonstrations, and what else has a prompt, by key; `own_reference_logps`: of
+    the demonstrations.
 
     Sequences are distinct by demonstration and token ids: two demonstrations with equal prompts stay apart, two equal
     samples of one demonstration are one sequence.

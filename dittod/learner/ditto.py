@@ -5,14 +5,18 @@
         D_t ← M samples of the live policy per demonstration             fresh before the first step that uses them
         K times: draw pairs of D_E ⪰ D_t ⪰ … ⪰ D_0, one step of DPO       the reference stays π_ref
 
+Answers that the user did not want, if there are any, stand below all samples: see pairs.py. With `moving_reference`,
+π_ref ← π at each t ≥ 1 instead: for comparison, the paper found it far worse.
+
 What a step or a round has come to is told before it is saved: a kill between the two repeats it, and no figure is
 lost. Knows the method. How a gradient is computed, pairs are drawn and states are stored is next door.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -62,12 +66,14 @@ def run(workbench: Workbench, update: Update) -> Generator[Progress, None, Outco
 
 def _stages(training: Training) -> Generator[Progress, None, None]:
     """Supervised learning, the reference, the loop over t."""
-    state = training.state
+    task, state = training.task, training.state
     if state.stage == "supervised":
         yield from supervise(training)
         training.begin_preferences()
+    if task.rejected and pairs.REJECTED not in state.samples:
+        state.samples[pairs.REJECTED] = yield from rejected_samples(task)
     if not state.reference_logps:
-        state.reference_logps = yield from reference_logps(training.task)
+        state.reference_logps = yield from reference_logps(task)
         training.save()
     while _goes_on(training):
         yield from _iterate(training)
@@ -78,6 +84,10 @@ def _iterate(training: Training) -> Generator[Progress, None, None]:
     task, state = training.task, training.state
     iteration = _iteration(training)
     if iteration not in state.samples:
+        if iteration:
+            training.keep_iterate(iteration)
+        if task.preset.moving_reference and iteration:
+            yield from move_reference(task, state)
         state.samples[iteration] = drawn = yield from negatives(task, iteration)
         yield task.progress("sampling", len(drawn), len(drawn), iteration, sample_figures(drawn), iteration + 1)
         training.watch_the_clock(task.preset.dpo_steps)
@@ -91,6 +101,17 @@ def _iterate(training: Training) -> Generator[Progress, None, None]:
     training.save()
 
 
+def move_reference(task: Task, state: TrainingState) -> Generator[Progress, None, None]:
+    """π_ref ← π, and every log π_ref that was kept is computed anew. Left alone, it begins again: the checkpoint before
+    has the old one still."""
+    task.workbench.adapters.copy(POLICY, REFERENCE)
+    state.reference_logps = yield from reference_logps(task)
+    for iteration, drawn in state.samples.items():
+        logps = yield from _sample_logps(task, iteration, [(each.demonstration_id, each.token_ids) for each in drawn])
+        scored = zip(drawn, logps, strict=True)
+        state.samples[iteration] = tuple(replace(each, reference_logp=logp) for each, logp in scored)
+
+
 def reference_logps(task: Task) -> Generator[Progress, None, dict[str, float]]:
     """log π_ref of every demonstration, once and for all."""
     work = score(task.workbench, list(task.own.values()), REFERENCE)
@@ -98,22 +119,43 @@ def reference_logps(task: Task) -> Generator[Progress, None, dict[str, float]]:
     return dict(zip(task.own, logps, strict=True))
 
 
+def rejected_samples(task: Task) -> Generator[Progress, None, tuple[Sample, ...]]:
+    """The answers that the user did not want, as samples of a policy before all others. Which one wrote them may be
+    long gone: what it thought of them is not known, and nothing asks for it."""
+    answers = [(each.demonstration_id, each.completion_ids) for each in task.rejected]
+    logps = yield from _sample_logps(task, 0, answers)
+    end = task.workbench.base.end_of_turn_id
+    return tuple(
+        Sample(key, pairs.REJECTED, token_ids, end not in token_ids[-1:], logp, logp)
+        for (key, token_ids), logp in zip(answers, logps, strict=True)
+    )
+
+
 def negatives(task: Task, iteration: int) -> Generator[Progress, None, tuple[Sample, ...]]:
-    """M completions per demonstration from the live policy, with their log-probability under it and the reference."""
-    preset, own, bench = task.preset, task.own, task.workbench
-    count = len(own) * preset.samples_per_demonstration
-    prompts = {key: each.prompt_ids for key, each in own.items()}
-    samplings = {key: _sampling(task, iteration, key) for key in own}
+    """M completions per prompt from the live policy, with their log-probability under it and the reference."""
+    preset, asked, bench = task.preset, task.asked, task.workbench
+    count = len(asked) * preset.samples_per_demonstration
+    prompts = {key: each.prompt_ids for key, each in asked.items()}
+    samplings = {key: _sampling(task, iteration, key) for key in asked}
     work = draw_rows(bench, POLICY, prompts, samplings, preset.samples_per_demonstration)
     drawn = yield from reporting(work, lambda done: task.progress("sampling", done, count, iteration))
     rows = [(key, row) for key, each in drawn.items() for row in each]
-    sequences = [TokenSequence(key, own[key].prompt_ids, tuple(row.token_ids)) for key, row in rows]
-    scoring = score(bench, sequences, REFERENCE)
-    logps = yield from reporting(scoring, lambda done: task.progress("reference", done, count, iteration))
+    logps = yield from _sample_logps(task, iteration, [(key, tuple(row.token_ids)) for key, row in rows])
     return tuple(
-        Sample(key, iteration, sequence.completion_ids, row.finish_reason == "length", logp, sum(row.logps))
-        for (key, row), sequence, logp in zip(rows, sequences, logps, strict=True)
+        Sample(key, iteration, tuple(row.token_ids), row.finish_reason == "length", logp, sum(row.logps))
+        for (key, row), logp in zip(rows, logps, strict=True)
     )
+
+
+def _sample_logps(
+    task: Task, iteration: int, samples: Sequence[tuple[str, tuple[int, ...]]]
+) -> Generator[Progress, None, list[float]]:
+    """log π_ref of an iteration's samples: (id of the demonstration, token ids) each."""
+    asked = task.asked
+    sequences = [TokenSequence(key, asked[key].prompt_ids, token_ids) for key, token_ids in samples]
+    scoring = score(task.workbench, sequences, REFERENCE)
+    here = partial(task.progress, "reference", of=len(sequences), iteration=iteration)
+    return (yield from reporting(scoring, here))
 
 
 def prefer(training: Training) -> Generator[Progress, None, None]:
@@ -123,7 +165,7 @@ def prefer(training: Training) -> Generator[Progress, None, None]:
     if not drawn:
         state.stopped = "Every sample equals its demonstration: nothing is left to prefer."
         return
-    batch = collect(drawn, task.own, state.reference_logps)
+    batch = collect(drawn, task.asked, state.reference_logps)
     weights = LossWeights(preset.beta, preset.nll_weight, len(batch.chosen), len(batch.demonstrations))
     iteration = _iteration(training)
     here = task.progress("dpo", state.step, preset.dpo_steps, iteration, state.figures)
@@ -154,7 +196,7 @@ def _completions(task: Task) -> dict[str, tuple[int, ...]]:
 
 def _sampling(task: Task, iteration: int, key: str) -> Sampling:
     longest = max(len(each.completion_ids) for each in task.own.values())
-    room = task.workbench.plan.sequence_tokens - len(task.own[key].prompt_ids)
+    room = task.workbench.plan.sequence_tokens - len(task.asked[key].prompt_ids)
     return Sampling(
         temperature=task.preset.temperature,
         top_k=task.preset.top_k,

@@ -4,8 +4,13 @@ The user's own text is preferred over anything sampled, and a sample over one fr
 
     D_E ⪰ D_t ⪰ D_{t-1} ⪰ … ⪰ D_0        arXiv:2406.00888, section 3.2
 
-Everything is keyed by the demonstration's id, never by its prompt: two mails may answer the same request. Knows
-token ids, but neither model nor text.
+Two rules of ours continue it for what the user has said of answers, which count as samples of an iteration before all
+others (REJECTED). Of an answer that they edited, their own text is preferred over what was given: one more online pair
+of that demonstration, at every iteration. Of one that they rated down, every fresh sample to its prompt is preferred
+over it, as an inter-model pair: there is no text of theirs to prefer. The shares of the kinds stay what they are.
+
+Everything is keyed by the demonstration's id, never by its prompt: two mails may answer the same request. An answer
+that was rated down has a key of its own. Knows token ids, but neither model nor text.
 """
 
 from __future__ import annotations
@@ -20,16 +25,13 @@ from dittod.types import PairKind, PreferencePair, Sample
 SamplesByIteration = Mapping[int, Sequence[Sample]]
 Demonstrations = Mapping[str, Sequence[int]]  # id → token ids of its completion
 KINDS: tuple[PairKind, ...] = ("online", "replay", "intermodel")
+REJECTED = -1  # the iteration of answers that the user did not want: older than any policy's sample
 
 
 def all_pairs(samples: SamplesByIteration, demonstrations: Demonstrations, iteration: int) -> list[PreferencePair]:
     """Every pair of the ranking at `iteration`: later samples are not looked at."""
-    return [
-        pair
-        for kind in KINDS
-        for demonstration_id in demonstrations
-        for pair in _pairs_of(kind, demonstration_id, _Pool(samples, demonstrations, iteration))
-    ]
+    pool = _Pool(samples, demonstrations, iteration)
+    return [pair for kind in KINDS for key in pool.keys for pair in _pairs_of(kind, key, pool)]
 
 
 def draw(
@@ -48,7 +50,7 @@ def draw(
     """
     pool = _Pool(samples, demonstrations, iteration)
     stock = {kind: _Stock(kind, pool, rng) for kind in KINDS}
-    counts = split(size, {kind: mix[kind] for kind in KINDS if mix[kind] > 0 and stock[kind].demonstration_ids})
+    counts = split(size, {kind: mix[kind] for kind in KINDS if mix[kind] > 0 and stock[kind].keys})
     drawn: list[PreferencePair] = []
     load: Counter[str] = Counter()
     for kind in reversed(KINDS):
@@ -86,68 +88,77 @@ def pair_figures(pairs: Sequence[PreferencePair], demonstrations: Demonstrations
 
 
 class _Pool:
-    """The samples that take part, by demonstration and iteration."""
+    """The samples that take part, by key and iteration. Keys: the demonstrations, then the answers rated down."""
 
     def __init__(self, samples: SamplesByIteration, demonstrations: Demonstrations, iteration: int) -> None:
         self.iteration = iteration
-        self.demonstrations = demonstrations
-        self._samples: dict[str, dict[int, list[Sample]]] = {each: {} for each in demonstrations}
+        self._own = demonstrations
+        self.keys = list(dict.fromkeys([*demonstrations, *(s.demonstration_id for s in samples.get(REJECTED, ()))]))
+        self._samples: dict[str, dict[int, list[Sample]]] = {each: {} for each in self.keys}
         for drawn_at in sorted(samples):
             for sample in samples[drawn_at] if drawn_at <= iteration else ():
                 own = demonstrations.get(sample.demonstration_id)
-                if own is not None and tuple(own) != sample.token_ids:  # an exact copy is no worse than its original
+                is_copy = own is not None and tuple(own) == sample.token_ids  # no worse than its original
+                if sample.demonstration_id in self._samples and not is_copy:
                     self._samples[sample.demonstration_id].setdefault(drawn_at, []).append(sample)
 
-    def newest(self, demonstration_id: str) -> list[Sample]:
-        return self._samples[demonstration_id].get(self.iteration, [])
+    def newest(self, key: str) -> list[Sample]:
+        """What an online pair rejects."""
+        by_iteration = self._samples[key] if key in self._own else {}
+        return [*by_iteration.get(self.iteration, []), *by_iteration.get(REJECTED, [])]
 
-    def older(self, demonstration_id: str) -> list[Sample]:
-        by_iteration = self._samples[demonstration_id]
-        return [sample for drawn_at, each in by_iteration.items() if drawn_at < self.iteration for sample in each]
+    def older(self, key: str) -> list[Sample]:
+        """What a replayed pair rejects."""
+        return [each for each in self.drawn(key) if each.iteration < self.iteration] if key in self._own else []
 
-    def all(self, demonstration_id: str) -> list[Sample]:
-        return [sample for each in self._samples[demonstration_id].values() for sample in each]
+    def drawn(self, key: str) -> list[Sample]:
+        """What policies of this update wrote."""
+        by_iteration = self._samples[key]
+        return [sample for drawn_at, each in by_iteration.items() if drawn_at != REJECTED for sample in each]
+
+    def outranked(self, key: str) -> list[Sample]:
+        """What an inter-model pair rejects, in favour of what is newer."""
+        return self.drawn(key) if key in self._own else self._samples[key].get(REJECTED, [])
 
 
-def _pairs_of(kind: PairKind, demonstration_id: str, pool: _Pool) -> Iterator[PreferencePair]:
+def _pairs_of(kind: PairKind, key: str, pool: _Pool) -> Iterator[PreferencePair]:
     if kind == "intermodel":
-        everything = pool.all(demonstration_id)
-        for better in everything:
-            for worse in everything:
+        worse_ones = pool.outranked(key)
+        for better in pool.drawn(key):
+            for worse in worse_ones:
                 if better.iteration > worse.iteration and better.token_ids != worse.token_ids:
-                    yield PreferencePair(demonstration_id, better, worse, kind)
+                    yield PreferencePair(key, better, worse, kind)
         return
-    rejected = pool.newest(demonstration_id) if kind == "online" else pool.older(demonstration_id)
-    for sample in rejected:
-        yield PreferencePair(demonstration_id, None, sample, kind)
+    for sample in pool.newest(key) if kind == "online" else pool.older(key):
+        yield PreferencePair(key, None, sample, kind)
 
 
 class _Stock:
-    """The undrawn pairs of one kind, laid out only for the demonstrations that are asked for."""
+    """The undrawn pairs of one kind, laid out only for the keys that are asked for."""
 
     def __init__(self, kind: PairKind, pool: _Pool, rng: random.Random) -> None:
         self._kind = kind
         self._pool = pool
         self._rng = rng
         self._left: dict[str, list[PreferencePair]] = {}
-        self.demonstration_ids = [each for each in pool.demonstrations if self._has_any(each)]
+        self.keys = [each for each in pool.keys if self._has_any(each)]
 
     def take(self, load: Counter[str]) -> PreferencePair:
-        """A random pair of the demonstration that has had the fewest so far, by chance among equals."""
-        candidates = [each for each in self.demonstration_ids if self._left.get(each) != []]
+        """A random pair of the key that has had the fewest so far, by chance among equals."""
+        candidates = [each for each in self.keys if self._left.get(each) != []]
         if not candidates:  # all drawn: they may come again
             self._left.clear()
-            candidates = self.demonstration_ids
+            candidates = self.keys
         least = min(load[each] for each in candidates)
         chosen = self._rng.choice([each for each in candidates if load[each] == least])
         return self._undrawn(chosen).pop()
 
-    def _has_any(self, demonstration_id: str) -> bool:
-        return next(_pairs_of(self._kind, demonstration_id, self._pool), None) is not None
+    def _has_any(self, key: str) -> bool:
+        return next(_pairs_of(self._kind, key, self._pool), None) is not None
 
-    def _undrawn(self, demonstration_id: str) -> list[PreferencePair]:
-        if demonstration_id not in self._left:
-            pairs = list(_pairs_of(self._kind, demonstration_id, self._pool))
+    def _undrawn(self, key: str) -> list[PreferencePair]:
+        if key not in self._left:
+            pairs = list(_pairs_of(self._kind, key, self._pool))
             self._rng.shuffle(pairs)
-            self._left[demonstration_id] = pairs
-        return self._left[demonstration_id]
+            self._left[key] = pairs
+        return self._left[key]

@@ -68,6 +68,7 @@ class Preset:
     dpo_warmup: float = 0.25  # share of the steps; appendix C. Constant after it
     beta: float = 0.05  # table 5: how dear it is to leave the reference
     nll_weight: float = 0.1  # of the demonstrations' NLL: keeps their likelihood up (arXiv:2404.19733, 2410.08847)
+    moving_reference: bool = False  # True: it moves to the last iterate at each t; SPIN (2401.01335), if online only
     guard_patience: int = 5  # steps in a row with the demonstrations below the reference; 0: never stop for it
     # samples and pairs
     samples_per_demonstration: int = 10  # M of algorithm 1; table 5

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +16,9 @@ from dittod.engine.protocol import Progress, Update
 from dittod.errors import TooFewDemonstrations
 from dittod.learner.batch import TokenSequence
 from dittod.learner.preset import Preset, at_most_rank, at_width, preset
-from dittod.learner.workbench import Workbench, encode
+from dittod.learner.workbench import Workbench, encode, encode_answer
 from dittod.model.load import BaseModel
+from dittod.types import Demonstration, Rejected, demonstration_id
 
 POLICY = "policy"  # the adapter under training
 REFERENCE = "reference"  # the policy as supervised fine-tuning left it, frozen
@@ -34,7 +35,13 @@ class Task:
     update: Update
     preset: Preset
     own: dict[str, TokenSequence]  # the demonstrations, by id
+    rejected: tuple[TokenSequence, ...]  # answers that the user did not want: edited into one of the former, or not
     fingerprint: str  # of all that decides the result: a checkpoint with another one is of no use
+
+    @property
+    def asked(self) -> dict[str, TokenSequence]:
+        """What has a prompt to be answered, by key: the demonstrations, then the answers that were rated down."""
+        return {**self.own, **{key: each for each in self.rejected if (key := each.demonstration_id) not in self.own}}
 
     @property
     def directory(self) -> Path:
@@ -61,17 +68,36 @@ def prepare(workbench: Workbench, update: Update) -> Task:
     base = workbench.base
     chosen = at_width(preset(update.preset, update.overrides), base.model.config.get_text_config().hidden_size)
     numbers = at_most_rank(chosen, workbench.plan.rank)
-    own = {each.id: encode(base, each, workbench.plan.sequence_tokens) for each in update.demonstrations}
-    return Task(workbench, update, numbers, own, _fingerprint(base, update, numbers, own))
+    room = workbench.plan.sequence_tokens
+    own = {each.id: encode(base, each, room) for each in update.demonstrations}
+    found = [_encoded(base, each, own, room) for each in update.rejected if each.demonstration_id in ("", *own)]
+    rejected = tuple(found[-len(own) :])  # the newest, and no more than there is to learn towards
+    return Task(workbench, update, numbers, own, rejected, _fingerprint(base, update, numbers, own, rejected))
 
 
-def _fingerprint(base: BaseModel, update: Update, numbers: Preset, own: Mapping[str, TokenSequence]) -> str:
+def _encoded(base: BaseModel, rejected: Rejected, own: Mapping[str, TokenSequence], room: int) -> TokenSequence:
+    """After the very prompt of the demonstration that it was edited into; one that was rated down has a key and a
+    prompt of its own."""
+    if rejected.demonstration_id:
+        return encode_answer(base, own[rejected.demonstration_id], rejected.completion, room)
+    key = f"rejected-{demonstration_id(rejected.prompt, rejected.completion)}"
+    return encode(base, Demonstration(key, rejected.prompt, rejected.completion, "", 0.0), room)
+
+
+def _fingerprint(
+    base: BaseModel,
+    update: Update,
+    numbers: Preset,
+    own: Mapping[str, TokenSequence],
+    rejected: Sequence[TokenSequence],
+) -> str:
     """The memory plan is not in it: another budget must not lose what was learnt. Where the plan does decide (a lower
     rank, a text that is cut, another quantisation) it shows in the numbers, the token ids or the base; only the limit
     of samples may change with it unseen. Nor is the time limit: whoever shortens it wants what there is."""
     method = asdict(replace(numbers, time_limit_seconds=0.0))
     ground = [base.name, base.revision, base.quantisation, str(base.dtype), base.device.type, base.template_sha256]
-    texts = [[key, each.prompt_ids, each.completion_ids] for key, each in own.items()]
+    encoded = [*own.items(), *((each.demonstration_id, each) for each in rejected)]
+    texts = [[key, each.prompt_ids, each.completion_ids] for key, each in encoded]
     return hashlib.sha256(json.dumps([method, update.seed, texts, ground]).encode()).hexdigest()
 
 

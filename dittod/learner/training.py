@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 import torch
 
 from dittod.engine.protocol import Progress
-from dittod.learner import checkpoint
+from dittod.learner import checkpoint, iterates
 from dittod.learner.chance import derived_seed
 from dittod.learner.checkpoint import Checkpoint, TrainingState
 from dittod.learner.optimiser import make_optimiser
@@ -84,6 +84,12 @@ class Training:
         """Between two steps, so that a kill in a long stage costs minutes at most."""
         if self.state.seconds - self._saved_seconds >= CHECKPOINT_SECONDS and self._place() != self._saved:
             self._write("step")
+
+    def keep_iterate(self, rounds: int) -> None:
+        """The policy after so many rounds of samples, for the gate. At the beginning of the next round, which a kill
+        leads back to: then it is written anew, in the same bits."""
+        task = self.task
+        iterates.save(task.directory, task.fingerprint, rounds, self._adapters.state(POLICY), task.update.key)
 
     def leave(self) -> None:
         """The update is left alone between two micro-steps: keep the latest completed step, forget a half-done one.

@@ -101,6 +101,12 @@ def encode(base: BaseModel, demonstration: Demonstration, most_tokens: int | Non
     return TokenSequence(demonstration.id, tuple(prompt), tuple(completion))
 
 
+def encode_answer(base: BaseModel, asked: TokenSequence, answer: str, most_tokens: int) -> TokenSequence:
+    """Another completion after the same prompt, cut as `encode` cuts one."""
+    room = min(base.context_tokens, most_tokens) - len(asked.prompt_ids)
+    return TokenSequence(asked.demonstration_id, asked.prompt_ids, tuple(encode_completion(base, answer)[:room]))
+
+
 def score(
     workbench: Workbench, sequences: Sequence[TokenSequence], adapter: str | None
 ) -> Generator[int, None, list[float]]:

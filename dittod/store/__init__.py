@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dittod.store.adapters import AdapterRows
 from dittod.store.file import PATIENCE_SECONDS as PATIENCE_SECONDS
+from dittod.store.interactions import InteractionRows
+from dittod.store.receipts import BY_HAND as BY_HAND
 from dittod.store.runs import MOST_NOTES as MOST_NOTES
 from dittod.store.runs import RunRows
+from dittod.store.texts import CHANGED as CHANGED
 from dittod.store.texts import Texts
 
 
-class Store(Texts, RunRows, AdapterRows):
+class Store(Texts, RunRows, AdapterRows, InteractionRows):
     """Usable from several threads: who reads does not wait for who writes, but for the disk and others that read."""

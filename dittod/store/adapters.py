@@ -9,7 +9,7 @@ from typing import Any
 
 from dittod import sealing
 from dittod.errors import NotFound
-from dittod.rows import as_adapter, json_values
+from dittod.rows import GONE, as_adapter, json_values
 from dittod.store.file import StoreFile
 from dittod.types import Adapter, Verdict
 
@@ -18,16 +18,22 @@ class AdapterRows(StoreFile):
     """Adapters by their id."""
 
     def add_adapter(self, adapter: Adapter) -> Adapter:
-        """A candidate gets the next number of its profile. Adding the same adapter again changes nothing."""
+        """A candidate gets the next number of its profile. Adding it again changes nothing. Where another run came to
+        the same result, its verdict counts, unless the version is served; one that was gone or rolled back from is a
+        candidate again."""
         with self._transaction() as db:
             highest = db.execute("SELECT max(number) FROM adapters WHERE profile = ?", (adapter.profile,)).fetchone()[0]
             row = self._seal.closed("adapters", json_values({**asdict(adapter), "number": (highest or 0) + 1}))
             db.execute(
-                "INSERT OR IGNORE INTO adapters VALUES (:id, :profile, :number, :state, :run_id, :base_model,"
+                "INSERT INTO adapters VALUES (:id, :profile, :number, :state, :run_id, :base_model,"
                 " :base_revision, :template_sha256, :demonstration_ids, :seed, :created_at, :promoted_at, :verdict,"
-                " :pinned)",
+                " :pinned, :recipe) ON CONFLICT (id) DO UPDATE SET run_id = :run_id, seed = :seed, verdict = :verdict,"
+                " demonstration_ids = :demonstration_ids,"
+                " state = iif(state = 'retired' AND promoted_at IS NOT NULL, state, :state)"
+                " WHERE run_id != :run_id AND state != 'promoted'",
                 row,
             )
+            self._overwrite(1)  # what was written for an earlier verdict
         return self.adapter(adapter.id)
 
     def adapters(self, profile: str | None = None) -> list[Adapter]:
@@ -44,9 +50,9 @@ class AdapterRows(StoreFile):
 
     def promote(self, profile: str, adapter_id: str, promoted_at: float) -> None:
         """In one UPDATE: this adapter is the profile's promoted one, and the one before is retired. Raises NotFound
-        where its weights are gone."""
+        where it is gone."""
         with self._transaction() as db:
-            _refuse_pruned(db, adapter_id)
+            _refuse_gone(db, adapter_id)
             db.execute(
                 "UPDATE adapters SET"
                 " state = CASE WHEN id = :id THEN 'promoted' WHEN state = 'promoted' THEN 'retired' ELSE state END,"
@@ -57,9 +63,9 @@ class AdapterRows(StoreFile):
 
     def roll_back(self, profile: str, adapter_id: str | None) -> None:
         """In one UPDATE: this earlier adapter (None: base) is served again. What was served leaves the history:
-        no later rollback comes back to it. Raises NotFound where its weights are gone."""
+        no later rollback comes back to it. Raises NotFound where the earlier one is gone."""
         with self._transaction() as db:
-            _refuse_pruned(db, adapter_id)
+            _refuse_gone(db, adapter_id)
             db.execute(
                 "UPDATE adapters SET"
                 " promoted_at = CASE WHEN state = 'promoted' THEN NULL ELSE promoted_at END,"
@@ -71,7 +77,7 @@ class AdapterRows(StoreFile):
     def pin(self, adapter_id: str, *, pinned: bool) -> None:
         """Whether its weights stay, whatever room they take. Raises NotFound where they are gone."""
         with self._transaction() as db:
-            _refuse_pruned(db, adapter_id)
+            _refuse_gone(db, adapter_id)
             db.execute("UPDATE adapters SET pinned = ? WHERE id = ?", (int(pinned), adapter_id))
 
     def prune(self, adapter_id: str) -> bool:
@@ -105,10 +111,10 @@ class AdapterRows(StoreFile):
         return [as_adapter(row, self._adapters) for row in opened]
 
 
-def _refuse_pruned(db: sqlite3.Connection, adapter_id: str | None) -> None:
-    row = db.execute("SELECT profile, number FROM adapters WHERE id = ? AND state = 'pruned'", (adapter_id,)).fetchone()
-    if row is not None:
+def _refuse_gone(db: sqlite3.Connection, adapter_id: str | None) -> None:
+    row = db.execute("SELECT profile, number, state FROM adapters WHERE id = ?", (adapter_id,)).fetchone()
+    if row is not None and row["state"] in GONE:
         raise NotFound(
-            f"version {row['profile']}@{row['number']} was pruned: its weights are gone",
+            f"version {row['profile']}@{row['number']} was {row['state']}: its weights are gone",
             "choose another; list them with: dittod adapters list",
         )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from dittod import sealing
 from dittod.errors import DittodError, NotFound
-from dittod.rows import DemonstrationRow, FileRow, as_demonstration, as_file, as_pair, json_values
-from dittod.store.file import OPEN_RUNS, StoreFile
+from dittod.rows import DemonstrationRow, FileRow, Receipt, as_demonstration, as_file, as_pair, json_values
+from dittod.store.file import OPEN_RUNS
+from dittod.store.receipts import KEPT_OUT, Receipts, TextKey, is_kept_out
 from dittod.types import Demonstration, PromptSource, demonstration_id
 
 _ROWS = (
@@ -21,9 +24,21 @@ _ROWS = (
 )
 
 _PAGE_ROWS = 500  # held in memory at once
+_OWN = "origins.profile = demonstrations.profile AND origins.key = demonstrations.key"
+_FROM_FILE = (
+    "profile = (SELECT profile FROM files WHERE path = ?1) AND key IN (SELECT key FROM origins WHERE path = ?1)"
+)
+_IN_LATEST = (  # or in one that is under way
+    f"SELECT 1 FROM origins JOIN files USING (path) WHERE {_OWN} AND reading >= read_at"
+)
+_STILL_CUT = (  # of what turned out not to be the user's, only the file is left
+    "UPDATE origins SET reading = :reading WHERE path = :path AND NOT EXISTS (SELECT 1 FROM demonstrations"
+    f" WHERE {_OWN})"
+)
+DELETED, CHANGED = "a file was deleted", "a file was changed"  # why texts go
 
 
-class Texts(StoreFile):
+class Texts(Receipts):
     """Files by their path, demonstrations by profile and key."""
 
     def files(self) -> dict[str, FileRow]:
@@ -50,20 +65,89 @@ class Texts(StoreFile):
         """The file has been read, and these are the rest of what it holds: what an earlier reading found and this one
         did not is gone. `file.read_at` is when reading began. Returns how many of the rest are new."""
         with self._transaction() as db:
-            seal, values = self._seal, {"path": file.path, "profile": file.profile, "reading": file.read_at}
-            new = sum(_add(db, seal, each, values) for each in demonstrations)
-            _put_file(db, seal, file)
-            dropped = _drop_orphans(db, _drop_origins(db, file.path, but=file.read_at))
-            self._overwrite(dropped)
+            new = self.record_reading(file, demonstrations)
+            self._drop_unvouched(db, _drop_origins(db, file.path, but=file.read_at), CHANGED, file.read_at)
         return new
 
-    def forget_file(self, path: str) -> int:
-        """The file is gone: so are the demonstrations that came from nowhere else. Returns how many."""
+    def record_reading(self, file: FileRow, demonstrations: Iterable[Demonstration] = ()) -> int:
+        """The same, but what only an earlier reading found is kept: see `outdated`."""
         with self._transaction() as db:
-            db.execute("DELETE FROM files WHERE path = ?", (path,))
-            dropped = _drop_orphans(db, _drop_origins(db, path))
-            self._overwrite(dropped)
-        return dropped
+            seal, values = self._seal, {"path": file.path, "profile": file.profile, "reading": file.read_at}
+            given = list(demonstrations)
+            kept_out = not file.reason and any(is_kept_out(db, file.profile, each.id, each.source) for each in given)
+            _put_file(db, seal, replace(file, reason=KEPT_OUT) if kept_out else file)
+            new = sum(_add(db, seal, each, values) for each in given)
+            db.execute(_STILL_CUT, values)
+        return new
+
+    def outdated(self, path: str | None = None) -> list[DemonstrationRow]:
+        """Those that no file gave when it was read last; `path`: of those that this file gave before."""
+        where, values = ("TRUE", ()) if path is None else (_FROM_FILE, (path,))  # an OR would read every row
+        query = f"{_ROWS} WHERE {where} AND NOT EXISTS ({_IN_LATEST})"
+        return [as_demonstration(row) for row in self._opened_rows("demonstrations", query, *values)]
+
+    def new_in(self, path: str) -> list[DemonstrationRow]:
+        """Those that only the latest reading of a file brought."""
+        query = f"{_ROWS} WHERE {_FROM_FILE} AND EXISTS ({_IN_LATEST} AND path = ?1 AND added_at = reading)"
+        return [as_demonstration(row) for row in self._opened_rows("demonstrations", query, path)]
+
+    def succeed(self, profile: str, key: str, successor: str) -> None:
+        """What was one text is another one now: whoever learnt from it has learnt from that."""
+        with self._transaction() as db:
+            found = _demonstration_at(db, profile, "key", key)
+            if found is not None:
+                row = dict(found)
+                _note_former_id(db, row)
+                _note_former_id(db, {**row, "id": key})
+                db.execute("DELETE FROM origins WHERE profile = ? AND key = ?", (profile, key))
+                _merge(db, {**row, "old": key, "key": successor})
+                self._overwrite(1)
+
+    def forget_outdated(self, cause: str, at: float) -> list[Receipt]:
+        """What no file gave when it was read last is gone."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "DELETE FROM origins WHERE reading < (SELECT read_at FROM files WHERE files.path = origins.path)"
+                " RETURNING profile, key"
+            ).fetchall()
+            return self._drop_unvouched(db, [(row["profile"], row["key"]) for row in rows], cause, at)
+
+    def forget_files(self, paths: Iterable[str], at: float) -> list[Receipt]:
+        """These files are gone: so are the demonstrations that came from nowhere else."""
+        with self._transaction() as db:
+            gone: list[TextKey] = []
+            for path in paths:
+                db.execute("DELETE FROM files WHERE path = ?", (path,))
+                gone += _drop_origins(db, path)
+            return self._drop_unvouched(db, gone, DELETED, at)
+
+    def forget_file(self, path: str) -> int:
+        """One of them. Returns how many demonstrations went."""
+        with self._transaction():
+            before = sum(self.counts().values())
+            self.forget_files([path], time.time())
+            return before - sum(self.counts().values())
+
+    def texts_of(self, paths: Iterable[str]) -> list[TextKey]:
+        """Profile and key of each demonstration that stands in one of these files."""
+        query = "SELECT DISTINCT profile, key FROM origins WHERE path IN (SELECT value FROM json_each(?))"
+        return [(row["profile"], row["key"]) for row in self._rows(query, json.dumps(list(paths)))]
+
+    def only_in(self, paths: Iterable[str]) -> dict[str, int]:
+        """By profile, how many demonstrations stand in these files and in no others."""
+        given, listed = json.dumps(list(paths)), "(SELECT value FROM json_each(?))"
+        others = self._rows(f"SELECT DISTINCT key FROM origins WHERE path NOT IN {listed}", given)
+        query = (
+            f"SELECT DISTINCT profile, key FROM origins JOIN demonstrations USING (profile, key) WHERE path IN {listed}"
+        )
+        elsewhere = {row["key"] for row in others}
+        return dict(Counter(row["profile"] for row in self._rows(query, given) if row["key"] not in elsewhere))
+
+    def _drop_unvouched(
+        self, db: sqlite3.Connection, candidates: Iterable[TextKey], cause: str, at: float
+    ) -> list[Receipt]:
+        """Those of them that no file vouches for go, and every version that has learnt from them."""
+        return self._let_go(db, [each for each in dict.fromkeys(candidates) if not _is_vouched(db, *each)], cause, at)
 
     def demonstrations(self, profile: str, *, newest: int | None = None) -> list[Demonstration]:
         """Those of a profile that the user has not excluded, oldest first; `newest`: only so many of the latest."""
@@ -100,6 +184,11 @@ class Texts(StoreFile):
         """How many a profile has that came in after this time (POSIX seconds); counting ends at `most`."""
         query = "SELECT 1 FROM demonstrations WHERE profile = ? AND added_at > ? AND NOT excluded LIMIT ?"
         return int(self._rows(f"SELECT count(*) FROM ({query})", profile, since, most)[0][0])
+
+    def counts(self) -> dict[str, int]:
+        """How many each profile has, excluded ones too."""
+        rows = self._rows("SELECT profile, count(*) AS count FROM demonstrations GROUP BY profile")
+        return {row["profile"]: row["count"] for row in rows}
 
     def demonstration_rows(self, profile: str) -> Iterator[DemonstrationRow]:
         """Every one of a profile, excluded ones too, oldest first. Held in pages: there may be many."""
@@ -188,9 +277,8 @@ class Texts(StoreFile):
             if (other := _demonstration_at(db, profile, "id", values["id"])) and other["key"] != key:
                 values |= {"id": values["key"], "prompt": row["template"], "prompt_by": "template"}
             _note_former_id(db, row)
-            if not completion:
-                for table in ("origins", "former_ids", "demonstrations"):
-                    db.execute(f"DELETE FROM {table} WHERE profile = :profile AND key = :old", values)
+            if not completion:  # its file goes on to vouch for its ids: whoever has learnt from it goes with the file
+                db.execute("DELETE FROM demonstrations WHERE profile = :profile AND key = :old", values)
             elif values["key"] != key:
                 _move(db, seal, values)
             self._overwrite(1)
@@ -213,8 +301,11 @@ def _put_file(db: sqlite3.Connection, seal: sealing.Seal, file: FileRow) -> None
 
 
 def _add(db: sqlite3.Connection, seal: sealing.Seal, demonstration: Demonstration, values: Mapping[str, Any]) -> int:
-    """1 when it is new. One that is there keeps the prompt that it has by now."""
+    """1 when it is new. One that is there keeps the prompt that it has by now; one that the user has forgotten by hand
+    does not come back."""
     row = {**asdict(demonstration), **values, "key": demonstration.id, "template": demonstration.prompt}
+    if is_kept_out(db, row["profile"], demonstration.id, demonstration.source):
+        return 0
     new = db.execute(
         "INSERT OR IGNORE INTO demonstrations VALUES (:profile, :key, :id, :prompt, :completion, :source, :written_at,"
         " :reading, :kind, :prompt_by, :template, '', 0)",
@@ -240,20 +331,26 @@ def _move(db: sqlite3.Connection, seal: sealing.Seal, values: Mapping[str, Any])
     """The demonstration at `old` becomes these values, or a part of the one that is at their key or id already."""
     there = _demonstration_at(db, values["profile"], "key", values["key"])
     there = there or _demonstration_at(db, values["profile"], "id", values["id"])
-    target = {**values, "key": there["key"] if there else values["key"]}
-    for table in ("origins", "former_ids"):
-        db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", target)
-    if there is None:
-        db.execute(
-            "UPDATE demonstrations SET key = :key, id = :id, prompt = :prompt, prompt_by = :prompt_by,"
-            " completion = :completion, template = :template WHERE profile = :profile AND key = :old",
-            seal.closed("demonstrations", target),
-        )
+    if there is not None:
+        _merge(db, {**values, "key": there["key"]})
         return
+    for table in ("origins", "former_ids"):
+        db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", values)
     db.execute(
-        "UPDATE demonstrations SET excluded = max(excluded, :excluded) WHERE profile = :profile AND key = :key", target
+        "UPDATE demonstrations SET key = :key, id = :id, prompt = :prompt, prompt_by = :prompt_by,"
+        " completion = :completion, template = :template WHERE profile = :profile AND key = :old",
+        seal.closed("demonstrations", values),
     )
-    db.execute("DELETE FROM demonstrations WHERE profile = :profile AND key = :old", target)
+
+
+def _merge(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    """The demonstration at `old` becomes a part of the one at `key`."""
+    for table in ("origins", "former_ids"):
+        db.execute(f"UPDATE OR REPLACE {table} SET key = :key WHERE profile = :profile AND key = :old", values)
+    db.execute(
+        "UPDATE demonstrations SET excluded = max(excluded, :excluded) WHERE profile = :profile AND key = :key", values
+    )
+    db.execute("DELETE FROM demonstrations WHERE profile = :profile AND key = :old", values)
 
 
 def _drop_origins(db: sqlite3.Connection, path: str, but: float = math.inf) -> list[tuple[str, str]]:
@@ -264,22 +361,9 @@ def _drop_origins(db: sqlite3.Connection, path: str, but: float = math.inf) -> l
     return [(row["profile"], row["key"]) for row in rows]
 
 
-def _drop_orphans(db: sqlite3.Connection, candidates: list[tuple[str, str]]) -> int:
-    """Those of them that no file vouches for go. Returns how many."""
-    dropped = sum(
-        db.execute(
-            "DELETE FROM demonstrations WHERE profile = :profile AND key = :key AND NOT EXISTS"
-            " (SELECT 1 FROM origins WHERE profile = :profile AND key = :key)",
-            {"profile": profile, "key": key},
-        ).rowcount
-        for profile, key in candidates
-    )
-    if dropped:
-        db.execute(
-            "DELETE FROM former_ids WHERE NOT EXISTS (SELECT 1 FROM demonstrations"
-            " WHERE profile = former_ids.profile AND key = former_ids.key)"
-        )
-    return dropped
+def _is_vouched(db: sqlite3.Connection, profile: str, key: str) -> bool:
+    query = "SELECT 1 FROM origins WHERE profile = ? AND key = ?"
+    return db.execute(query, (profile, key)).fetchone() is not None
 
 
 def _note_former_id(db: sqlite3.Connection, row: Mapping[str, Any]) -> None:

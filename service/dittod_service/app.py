@@ -21,6 +21,7 @@ from dittod_service.admission import MOST_ANSWERS, MOST_SECONDS, Admission
 from dittod_service.body import BODY_SECONDS, MOST_BYTES_HELD, BodyLimit, JsonOnly
 from dittod_service.cors import CorsHeaders, KnownOrigins, Origins
 from dittod_service.failures import Failures
+from dittod_service.feedback import FeedbackPaths
 from dittod_service.generation import KEEP_ALIVE_SECONDS, Format, Generation, headers, resolved
 from dittod_service.metrics import CountedBackend, CountedRequests, Metrics
 from dittod_service.ollama.routes import ollama_routes
@@ -105,6 +106,7 @@ def _routes(backend: Backend, limits: Limits, metrics: Metrics) -> list[BaseRout
     stored = StoredResponses(store)
     form = Format(ResponseRequest, partial(ResponseExchange, store), TYPED_EVENTS, prefix="resp_", names=NAMES)
     responses = Generation(backend, form, admission, limits.keep_alive_seconds)
+    feedback = FeedbackPaths(backend)
     queries = _Queries(backend, metrics)
     routes: list[BaseRoute] = [Route("/", _root), Route("/health", queries.health), Route("/metrics", queries.metrics)]
     routes.append(Route("/openapi.json", _openapi))
@@ -122,6 +124,8 @@ def _routes(backend: Backend, limits: Limits, metrics: Metrics) -> list[BaseRout
             Route(f"{prefix}/responses/{{id}}", stored.response, methods=["GET", "DELETE"]),
             Route(f"{prefix}/responses/{{id}}/input_items", stored.input_items),
             Route(f"{prefix}/responses/{{id}}/cancel", stored.cancel, methods=["POST"]),
+            Route(f"{prefix}/feedback", feedback.all, methods=["GET", "POST"]),
+            Route(f"{prefix}/feedback/{{id}}", feedback.one, methods=["DELETE"]),
         ]
     return routes
 

@@ -11,7 +11,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol
 
 from starlette.requests import Request
@@ -107,8 +107,9 @@ class Generation(Generic[R]):
                 await self._backend.ready()
             await json_response(exchange.whole([]), headers=headers(served))(scope, receive, send)
             return
-        with self._admission.place(sum(each.n for each in exchange.generates)):
-            merging = merged(self._backend, exchange.generates, self._keep_alive_seconds, self._admission.most_seconds)
+        generates = [replace(each, profile=served.profile) for each in exchange.generates]
+        with self._admission.place(sum(each.n for each in generates)):
+            merging = merged(self._backend, generates, self._keep_alive_seconds, self._admission.most_seconds)
             async with aclosing(merging) as events:
                 if exchange.streamed:
                     await self._stream(exchange, events, headers(served), send)

@@ -27,7 +27,7 @@ from dittod.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from dittod.serving import Backend, ServedModel
+from dittod.serving import Backend, FeedbackDesk, ServedModel
 from dittod_service.merge import close
 
 ENGINE_STATES = ("stopped", "starting", "ready", "backing off", "failed")
@@ -108,6 +108,10 @@ class CountedBackend:
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self._backend = backend
         self._metrics = metrics
+
+    @property
+    def feedback(self) -> FeedbackDesk:
+        return self._backend.feedback
 
     def models(self) -> list[ServedModel]:
         return self._backend.models()

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from dittod import __version__
+from dittod_service import feedback
 from dittod_service.ollama import chat as ollama_chat
 from dittod_service.ollama.embed import EmbedAnswer, EmbeddingsAnswer, EmbeddingsRequest, EmbedRequest
 from dittod_service.ollama.errors import PATHS, ErrorText
@@ -103,6 +104,11 @@ OPERATIONS = (
     Operation("delete", "/v1/responses/{id}", "Forget a response", {JSON: Deleted}),
     Operation("get", "/v1/responses/{id}/input_items", "What it responds to", {JSON: ItemPage}, query=_PAGE),
     Operation("post", "/v1/responses/{id}/cancel", "Refused: none is made in the background", {}),
+    Operation(
+        "post", "/v1/feedback", "Say something of an answer", {JSON: feedback.FeedbackObject}, feedback.FeedbackRequest
+    ),
+    Operation("get", "/v1/feedback", "What was said so far", {JSON: feedback.FeedbackList}),
+    Operation("delete", "/v1/feedback/{id}", "Take it back", {JSON: feedback.Deleted}),
     Operation("post", "/api/chat", "Chat", {JSON: ollama_chat.ChatLine, LINES: object}, ollama_chat.ChatRequest),
     Operation("post", "/api/generate", "Answer a prompt", {JSON: GenerateLine, LINES: object}, GenerateRequest),
     Operation("post", "/api/embed", "Texts as vectors", {JSON: EmbedAnswer}, EmbedRequest),

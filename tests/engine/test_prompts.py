@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import tiny_base
+from fakes import demonstration, tiny_base
 
 from dittod.engine import prompts
 from dittod.engine.prompts import CHARACTERS_PER_TOKEN_MOST, chat_ids, prompt_ids, text_ids
@@ -11,11 +11,12 @@ from dittod.engine.protocol import Generate, Sampling, Tokenize
 from dittod.errors import RequestError
 from dittod.model.facts import facts
 from dittod.model.load import BaseModel
-from dittod.types import Message, Tool, ToolCall
+from dittod.types import Demonstration, Message, Tool, ToolCall
 
 HELLO = (Message("user", "hello"),)
 LONG = "x" * (CHARACTERS_PER_TOKEN_MOST * 512 + 1)
 CALLED = Message("assistant", "", tool_calls=(ToolCall("c", "f" * 64, "{}"),))
+LONGEST = 512  # tokens, as many as the tiny model's context has
 ANSWERED = Message("tool", "", tool_call_id="c", name="")
 
 
@@ -40,7 +41,7 @@ def test_what_the_model_cannot_take_is_refused_by_name(
     base: BaseModel, request_: Generate, param: str, code: str | None
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        prompt_ids(base, request_)
+        prompt_ids(base, request_, LONGEST)
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
@@ -87,7 +88,7 @@ def _refused_unread(base: BaseModel, request: Generate | Tokenize, monkeypatch: 
 def test_an_overflow_is_said_in_the_words_by_which_clients_know_it(base: BaseModel) -> None:
     """LangChain looks for the first, LiteLLM for the second, opencode for the third."""
     with pytest.raises(RequestError) as caught:
-        prompt_ids(base, Generate("1", None, Sampling(), prompt=LONG))
+        prompt_ids(base, Generate("1", None, Sampling(), prompt=LONG), LONGEST)
     said = f"{caught.value.title}. {caught.value.hint}"
     for words in ("prompt is too long", "this model's maximum context length is", "reduce the length of the messages"):
         assert words in said
@@ -95,9 +96,73 @@ def test_an_overflow_is_said_in_the_words_by_which_clients_know_it(base: BaseMod
 
 def test_a_conversation_is_counted_as_it_is_read(base: BaseModel) -> None:
     tools = (Tool("f", "does it"),)
-    read = prompt_ids(base, Generate("1", None, Sampling(), messages=HELLO, tools=tools))
+    read = prompt_ids(base, Generate("1", None, Sampling(), messages=HELLO, tools=tools), LONGEST)
     assert chat_ids(base, Tokenize("1", messages=HELLO, tools=tools)) == read
-    assert text_ids(base, "hello") == prompt_ids(base, Generate("1", None, Sampling(), prompt="hello"))
+    assert text_ids(base, "hello") == prompt_ids(base, Generate("1", None, Sampling(), prompt="hello"), LONGEST)
+
+
+NEAR = demonstration("Ask Bo", "Bo, lunch?")
+FAR = demonstration("Thank Ed", "Ta, Ed.")
+
+
+def _asked(
+    *examples: Demonstration, max_tokens: int | None = None, tools: tuple[Tool, ...] = (), text: str = "hello"
+) -> Generate:
+    messages = (Message("user", text),)
+    return Generate("1", None, Sampling(max_tokens=max_tokens), messages=messages, tools=tools, examples=examples)
+
+
+def test_examples_stand_before_the_conversation_the_nearest_last(base: BaseModel) -> None:
+    turns = [NEAR.prompt, NEAR.completion, FAR.prompt, FAR.completion, "hello"]
+    read = base.tokenizer.decode(prompt_ids(base, _asked(FAR, NEAR), LONGEST))
+    assert sorted(turns, key=read.index) == turns
+
+
+@pytest.mark.parametrize(
+    ("request_", "longest"),
+    [
+        (_asked(NEAR, text="x" * 250), LONGEST),  # its share of the context is half
+        (_asked(NEAR, max_tokens=LONGEST - 20), LONGEST),
+        (_asked(NEAR), 40),  # of memory
+        (_asked(demonstration("a", "b" * 10**6)), LONGEST),
+    ],
+    ids=["conversation", "answer", "memory", "example"],
+)
+def test_a_conversation_that_leaves_no_room_for_examples_is_read_without(
+    base: BaseModel, request_: Generate, longest: int
+) -> None:
+    assert prompt_ids(base, request_, longest) == chat_ids(base, request_)
+
+
+def test_examples_leave_the_room_that_the_client_wants_for_the_answer(base: BaseModel) -> None:
+    both, plain = (len(prompt_ids(base, _asked(*examples), LONGEST)) for examples in ((NEAR, FAR), ()))
+    for wanted in (0, 1, LONGEST - both, LONGEST - both + 1, LONGEST - plain):
+        read = len(prompt_ids(base, _asked(NEAR, FAR, max_tokens=wanted), LONGEST))
+        assert plain <= read <= LONGEST - wanted
+    assert read == plain and both > plain
+    bound = _asked(NEAR, FAR, max_tokens=LONGEST)  # never to be had: the client only bounds the answer
+    assert len(prompt_ids(base, bound, LONGEST)) == both
+
+
+def test_tools_take_their_part_of_the_room_for_examples(base: BaseModel) -> None:
+    tools = (Tool("look_up", "finds a word in the dictionary"),)
+    alone, read = (len(prompt_ids(base, _asked(*shown, tools=tools), 4 * LONGEST)) for shown in ((), (NEAR,)))
+    assert read > alone
+    for longest in range(2 * alone - 2, 2 * read + 3):  # from no room to enough
+        found = len(prompt_ids(base, _asked(NEAR, tools=tools), longest))
+        assert found == (read if longest >= 2 * read else alone)
+
+
+def test_examples_that_the_template_refuses_cost_nobody_an_answer(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = prompt_ids(base, _asked(), LONGEST)
+
+    def refuse(*_: object) -> tuple[Message, ...]:
+        raise RequestError("the template has no place for that", "leave it out")
+
+    monkeypatch.setattr(prompts, "with_examples", refuse)
+    assert prompt_ids(base, _asked(NEAR), LONGEST) == plain
 
 
 @pytest.mark.parametrize(
@@ -115,7 +180,7 @@ def test_a_model_with_the_tokens_for_it_writes_between_prompt_and_suffix(
     base = tiny_base(tmp_path_factory.mktemp("infill"))
     assert not facts(base)["fills_in"]
     base.tokenizer.add_special_tokens({"additional_special_tokens": list(frame)})
-    ids = prompt_ids(base, Generate("1", None, Sampling(), prompt="def f(", suffix=" + 1"))
+    ids = prompt_ids(base, Generate("1", None, Sampling(), prompt="def f(", suffix=" + 1"), LONGEST)
     before, behind, middle = frame
     assert base.tokenizer.decode(ids) == f"{before}def f({behind} + 1{middle}"
     assert [i for i in ids if i >= 262] == base.tokenizer.convert_tokens_to_ids(list(frame))

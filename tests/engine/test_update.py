@@ -8,11 +8,13 @@ import pytest
 import torch
 from fakes import demonstration, finish, tiny_base
 
-from dittod.engine.protocol import Update
-from dittod.engine.update import update
+from dittod.engine.protocol import AdapterRef, Update, Updated
+from dittod.engine.update import keep, update
+from dittod.judge.gate import Judgement
 from dittod.learner.workbench import Workbench
 from dittod.model.decode import Decoder
-from dittod.model.lora import LoraAdapters
+from dittod.model.lora import LoraAdapters, LoraShape
+from dittod.types import Recipe, Verdict
 
 OVERRIDES = {
     "supervised_steps": 3.0,
@@ -55,9 +57,66 @@ def test_an_update_leaves_an_adapter_named_by_its_content_with_a_verdict(tmp_pat
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {0o600}
     assert "base_nats_per_token" in updated.verdict.figures
+    assert updated.recipe == judged_best(updated)
     phases = list(dict.fromkeys(each.phase for each in seen))
     assert phases == ["supervised", "reference", "sampling", "dpo", "gate", "saving"]
     assert bench.adapters.names() == []
+
+
+def judged_best(updated: Updated) -> Recipe:
+    """The recipe of the learnt candidate that the panel liked best: nothing here is good enough to be promoted."""
+    figures = updated.verdict.figures
+    by_name = {each.name: each for each in (Recipe("supervised"), Recipe("ditto"))}
+    return max(by_name.items(), key=lambda each: figures.get(f"{each[0]}_advantage", -99.0))[1]
+
+
+def kept(bench: Workbench, command: Update, recipe: Recipe, adapter: str | None) -> tuple[AdapterRef, Path]:
+    reference = keep(bench, command, Judgement(recipe, adapter, Verdict(True, (), {})))
+    return reference, Path(reference.path)
+
+
+def test_a_version_without_weights_is_an_empty_folder_named_by_its_recipe_its_base_and_its_texts(
+    tmp_path: Path, command: Update
+) -> None:
+    bench, pool = workbench(tmp_path), command.demonstrations
+    command = replace(command, pool=pool)
+    first, folder = kept(bench, command, Recipe("base", examples=3), None)
+    assert (first.weights, first.examples, list(folder.iterdir())) == (False, 3, [])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    again, _ = kept(bench, replace(command, id="again", pool=pool[::-1]), Recipe("base", examples=3), None)
+    more, _ = kept(bench, command, Recipe("base", examples=4), None)
+    fewer, _ = kept(bench, replace(command, pool=pool[:1]), Recipe("base", examples=3), None)
+    bare, _ = kept(bench, command, Recipe("base"), None)
+    assert again == first
+    assert len({each.id for each in (first, more, fewer, bare)}) == 4
+
+
+def test_the_same_weights_with_examples_are_another_version_with_the_same_files(
+    tmp_path: Path, command: Update
+) -> None:
+    bench = workbench(tmp_path)
+    bench.adapters.create("policy", LoraShape(rank=4, alpha=8), seed=1)
+    plain, folder = kept(bench, command, Recipe("ditto"), "policy")
+    shown, other = kept(bench, command, Recipe("ditto", examples=3), "policy")
+    assert plain.id != shown.id and (plain.examples, shown.examples) == (0, 3)
+    assert [each.read_bytes() for each in sorted(folder.iterdir())] == [
+        each.read_bytes() for each in sorted(other.iterdir())
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "ab" * 32])
+def test_killed_in_its_last_iteration_it_still_judges_every_iterate(tmp_path: Path, command: Update, key: str) -> None:
+    """Three rounds of samples; the process that is killed in the third was another one. Whoever is judged, is judged
+    alike."""
+    command = replace(command, key=key, overrides={**OVERRIDES, "dpo_steps": 3.0, "resample_every": 1.0})
+    whole = replace(command, id="whole", directory=str(tmp_path / "whole"))
+    _, expected = finish(update(workbench(tmp_path), whole))
+    work = update(workbench(tmp_path), command)
+    while (each := next(work)).phase != "dpo" or each.completed_step != 3:
+        pass
+    _, found = finish(update(workbench(tmp_path), command))
+    assert {"ditto-1_nats_per_token", "ditto-2_nats_per_token"} <= found.verdict.figures.keys()
+    assert (found.adapter, found.verdict, found.recipe) == (expected.adapter, expected.verdict, expected.recipe)
 
 
 def test_the_saved_adapter_computes_the_same_in_plain_peft(tmp_path: Path, command: Update) -> None:

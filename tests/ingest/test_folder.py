@@ -17,12 +17,14 @@ import pytest
 from dittod.errors import DittodError, SettingsError
 from dittod.ingest import folder as folder_module
 from dittod.ingest import growth
+from dittod.ingest.brake import BRAKE
 from dittod.ingest.demonstrations import Owner
-from dittod.ingest.folder import Folder, is_mounted
+from dittod.ingest.folder import Folder, is_mounted, missing_files
 from dittod.ingest.process import Answer, NotNow, Reader
 from dittod.ingest.watch import FoundFile, found_file, relative_key
 from dittod.paths import MARKER
 from dittod.store import Store
+from dittod.types import Adapter, Verdict
 
 
 def _mail(sender: str, words: str, day: int = 1) -> str:
@@ -587,7 +589,8 @@ def test_a_kill_between_two_batches_leaves_nothing_behind_that_is_not_read_or_fo
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(bench.store, "record_file", killed)
+            for name in ("record_file", "record_reading"):
+                patch.setattr(bench.store, name, killed)
             with pytest.raises(KeyboardInterrupt):
                 bench.settle()
         bench.restart()
@@ -633,7 +636,7 @@ def test_a_deleted_file_among_thousands_costs_one_look(bench: Bench, monkeypatch
     looks: list[Path] = []
     scan = folder_module.scan
     monkeypatch.setattr(folder_module, "scan", lambda *a: looks.append(a[0]) or scan(*a))
-    gone = [bench.root / f"{number}.eml" for number in range(40)]
+    gone = [bench.root / f"{number}.eml" for number in range(20)]
     for path in gone:
         path.unlink()
     bench.folder.notice([*gone, bench.root / "never.eml", bench.root / "4913", bench.root / ".swp"], bench.now)
@@ -642,7 +645,7 @@ def test_a_deleted_file_among_thousands_costs_one_look(bench: Bench, monkeypatch
     assert len(looks) == 1
     bench.now += 2.0
     bench.folder.read_settled(bench.now)
-    assert len(bench.store.files()) == 10
+    assert len(bench.store.files()) == 30
 
 
 def test_a_secret_that_the_user_names_is_masked_in_what_was_read_before(bench: Bench) -> None:
@@ -904,3 +907,218 @@ def test_a_source_tree_is_not_watched_unless_it_has_been_before(tmp_path: Path, 
     assert "watched_folder" in refused.value.hint and not is_mounted(root)
     (root / MARKER).touch()
     Bench(tmp_path).close()
+
+
+# --- what is forgotten, and what is not ---
+
+
+def _learn(bench: Bench, profile: str = "default") -> None:
+    """A version that has learnt from all that the profile has, and is served."""
+    ids = tuple(each.id for each in bench.store.demonstrations(profile))
+    verdict = Verdict(True, (), {})
+    values = (f"{len(bench.store.adapters()):064}", profile, 0, "candidate", "", "r", "starter", "1", "t", ids, 1, 1.0)
+    made = bench.store.add_adapter(Adapter(*values, None, verdict))  # type: ignore[arg-type]
+    bench.store.promote(profile, made.id, 1.0)
+
+
+def _is_served(bench: Bench, profile: str = "default") -> bool:
+    return any(each.state == "promoted" for each in bench.store.adapters(profile))
+
+
+LONG = (
+    "The heron stands in the shallow water near the old mill and waits for the evening, as it does on every day of May"
+)
+
+
+@pytest.mark.parametrize(
+    ("new", "stays"),
+    [
+        (LONG.replace("evening", "night"), True),
+        (f"{LONG}. Then it flies home over the fields, slowly.", True),
+        (LONG.replace(" near the old mill and waits for the evening", ""), False),
+        ("Something else entirely that says nothing of birds.", False),
+    ],
+)
+def test_an_edited_text_is_forgotten_only_where_something_was_taken_out_of_it(
+    bench: Bench, new: str, stays: bool
+) -> None:
+    bench.write("a.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    bench.write("a.txt", new)
+    bench.settle()
+    assert _is_served(bench) == stays
+    assert [each.cause for each in bench.store.receipts()] == [] if stays else ["a file was changed"]
+    (bench.root / "a.txt").unlink()
+    bench.settle()
+    assert not _is_served(bench), "what it became is gone"
+
+
+def test_an_edit_keeps_a_text_aside_that_was_excluded(bench: Bench) -> None:
+    bench.write("a.txt", LONG)
+    bench.settle()
+    bench.store.exclude("default", bench.store.demonstrations("default")[0].id, excluded=True)
+    bench.write("a.txt", LONG.replace("evening", "night"))
+    bench.settle()
+    assert bench.store.demonstrations("default") == [] and bench.store.counts() == {"default": 1}
+
+
+@pytest.mark.parametrize("new", ["b.txt", "deep/er/a.txt"])
+def test_a_moved_file_is_not_forgotten_wherever_it_goes(bench: Bench, new: str) -> None:
+    path = bench.write("a.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    (bench.root / new).parent.mkdir(parents=True, exist_ok=True)
+    path.rename(bench.root / new)
+    bench.settle()
+    assert _is_served(bench) and bench.store.receipts() == []
+    (bench.root / new).unlink()
+    bench.settle()
+    assert not _is_served(bench)
+
+
+def test_a_secret_that_is_named_later_takes_the_versions_that_have_seen_it(bench: Bench) -> None:
+    for number in range(9):
+        bench.write(f"{number}.txt", f"{LONG}, number {number}, and the word is rosebud")
+    bench.settle()
+    _learn(bench)
+    bench.secrets = ("rosebud",)
+    bench.restart()
+    bench.settle()
+    assert not _is_served(bench) and bench.store.counts() == {"default": 9} and not bench.store.noted(BRAKE)
+    assert [each.cause for each in bench.store.receipts()] == ["a secret was named"]
+
+
+def test_who_is_found_not_to_be_the_user_is_forgotten(bench: Bench) -> None:
+    bench.write("e.eml", _mail("Eve <eve@x.example>", "Spite"))
+    bench.identities = ("bob@x.example", "eve@x.example")
+    bench.restart()
+    bench.write("b.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    _learn(bench)
+    bench.identities = ("bob@x.example",)
+    bench.restart()
+    bench.settle()
+    assert not _is_served(bench)
+    (receipt,) = bench.store.receipts()
+    assert (receipt.cause, receipt.demonstrations) == ("identities changed", 1)
+
+
+def _write_many(bench: Bench, count: int, folder: str = "") -> list[Path]:
+    return [
+        bench.write(f"{folder}{number}.eml", _mail("Bob <bob@x.example>", f"Number {folder}{number}"))
+        for number in range(count)
+    ]
+
+
+def test_many_files_that_are_gone_at_once_are_not_forgotten_until_the_user_says_so(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = _write_many(bench, 15)[:8]
+    bench.settle()
+    for path in gone:
+        path.unlink()
+    for _ in range(3):
+        bench.settle()
+    assert len(bench.completions()) == 15 and not bench.folder.settling
+    note = bench.store.noted(BRAKE)
+    assert (note["profile"], note["files"], note["demonstrations"], note["of"]) == ("default", 8, 8, 15)
+    assert caplog.text.count("8 of 15 texts of profile default are no longer in the watched folder") == 1
+    bench.restart()
+    bench.settle()
+    assert len(bench.completions()) == 15 and bench.store.noted(BRAKE) == note
+
+
+def test_files_that_come_back_release_the_brake_and_nothing_was_lost(bench: Bench) -> None:
+    paths = _write_many(bench, 9)
+    bench.settle()
+    edited = bench.store.set_prompt("default", bench.store.demonstrations("default")[0].id, "mine", "user")
+    away = [path.rename(bench.root.parent / path.name) for path in paths]
+    bench.settle()
+    assert bench.store.noted(BRAKE)
+    for path, old in zip(away, paths, strict=True):
+        path.rename(old)
+    bench.settle()
+    assert bench.store.noted(BRAKE) == {} and bench.store.receipts() == []
+    assert len(bench.completions()) == 9 and edited in {each.id for each in bench.store.demonstrations("default")}
+
+
+def test_once_the_user_has_said_so_files_that_come_back_are_read_like_new_ones(bench: Bench) -> None:
+    paths = _write_many(bench, 9)
+    bench.settle()
+    text = paths[0].read_text()
+    for path in paths:
+        path.unlink()
+    bench.settle()
+    assert missing_files(bench.root, bench.store.files()) == [f"{number}.eml" for number in range(9)]
+    bench.store.forget_files(missing_files(bench.root, bench.store.files()), 5.0)
+    bench.store.note(BRAKE, {})
+    bench.settle()
+    assert bench.completions() == []
+    paths[0].write_text(text)
+    bench.settle()
+    assert len(bench.completions()) == 1 and bench.store.noted(BRAKE) == {}
+
+
+def test_while_the_brake_holds_what_is_deleted_besides_is_held_too_and_what_is_new_is_read(bench: Bench) -> None:
+    paths = _write_many(bench, 9)
+    few = _write_many(bench, 20, "blog/")[0]
+    bench.settle()
+    for path in (*paths, few):
+        path.unlink()
+    bench.settle()
+    bench.write("new.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    assert len(bench.completions()) == 10 and len(bench.completions("blog")) == 20
+    assert bench.store.noted(BRAKE)["files"] == 10
+
+
+def test_a_mailbox_that_was_emptied_does_not_take_what_was_learnt_along(bench: Bench) -> None:
+    path = bench.root / "a.mbox"
+    path.write_bytes(full := _mbox(range(12)))
+    bench.settle()
+    _learn(bench)
+    path.write_bytes(b"")
+    bench.settle()
+    bench.restart()
+    bench.settle()
+    assert _is_served(bench) and len(bench.completions()) == 12
+    assert bench.store.noted(BRAKE)["demonstrations"] == 12
+    path.write_bytes(full)
+    bench.settle()
+    assert bench.store.noted(BRAKE) == {} and _is_served(bench)
+
+
+def test_identities_that_were_mistyped_do_not_take_what_was_learnt_along(bench: Bench) -> None:
+    _write_many(bench, 9)
+    bench.settle()
+    _learn(bench)
+    bench.identities = ("bib@x.example",)
+    bench.restart()
+    bench.settle()
+    assert _is_served(bench) and bench.store.noted(BRAKE)["files"] == 0
+    bench.identities = ("bob@x.example",)
+    bench.restart()
+    bench.settle()
+    assert _is_served(bench) and bench.store.noted(BRAKE) == {} and bench.store.receipts() == []
+
+
+def test_a_kill_between_reading_and_forgetting_is_made_up_for_at_the_next_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write("a.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    bench.write("a.txt", "Something else entirely that says nothing of birds.")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "forget_outdated", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.settle()
+    assert _is_served(bench)
+    bench.restart()
+    bench.settle()
+    assert not _is_served(bench) and bench.store.counts() == {"default": 1}

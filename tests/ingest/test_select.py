@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dittod.ingest.select import held_out_count, select
+from dittod.ingest.select import held_out_count, select, unlike
 from dittod.types import Demonstration, demonstration_id
 
 
@@ -25,16 +25,16 @@ def demonstration(number: int, kind: str = "mail", words: int = 20, text: str = 
 
 @pytest.mark.parametrize(
     ("total", "held_out"),
-    [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (6, 2), (9, 3), (20, 3), (39, 3), (40, 4), (100, 10)],
+    [(0, 0), (2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (12, 4), (24, 8), (89, 8), (90, 9), (320, 32), (900, 32)],
 )
-def test_the_latest_tenth_is_held_out_at_least_three_and_at_most_a_third(total: int, held_out: int) -> None:
+def test_the_latest_tenth_is_held_out_at_least_eight_and_at_most_a_third(total: int, held_out: int) -> None:
     assert held_out_count(total) == held_out
 
 
 def test_the_latest_are_held_out_and_the_recent_learnt() -> None:
     selection = select([demonstration(i) for i in range(30)], limit=5)
-    assert [one.written_at for one in selection.held_out] == [27, 28, 29]
-    assert [one.written_at for one in selection.learn] == [22, 23, 24, 25, 26]
+    assert [one.written_at for one in selection.held_out] == [*range(22, 30)]
+    assert [one.written_at for one in selection.learn] == [*range(17, 22)]
     assert len(selection.reasons) == 30
 
 
@@ -77,6 +77,13 @@ def test_a_near_copy_of_what_an_adapter_has_seen_is_never_held_out() -> None:
     old, new = demonstration(1, text=text), demonstration(50, text=text + " thanks")
     selection = select([old, new, *(demonstration(i) for i in range(2, 9))], seen_before={old.id})
     assert selection.held_out and new not in selection.held_out
+
+
+def test_what_says_nearly_the_words_of_a_held_out_text_is_not_shown_beside_it() -> None:
+    text = "please find the weekly figures attached and tell me by noon whether anything in them looks wrong to you"
+    held_out, copy, other = demonstration(3, text=text), demonstration(1, text=text + " thanks"), demonstration(2)
+    assert unlike([copy, other, held_out], [held_out]) == [other]
+    assert unlike([copy, other], []) == [copy, other]
 
 
 def test_the_order_of_the_input_does_not_matter() -> None:

@@ -4,10 +4,18 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dittod.learner.pairs import SamplesByIteration, all_pairs, draw, pair_figures, split
+from dittod.learner.pairs import REJECTED, SamplesByIteration, all_pairs, draw, pair_figures, split
 from dittod.types import PairKind, PreferencePair, Sample
 
 MIX: dict[PairKind, float] = {"online": 0.7, "replay": 0.2, "intermodel": 0.1}
+BEFORE = [
+    ("intermodel", (0, 2, 1), (0, 1, 0)),
+    ("replay", None, (1, 1, 2)),
+    ("online", None, (1, 2, 0)),
+    ("online", None, (0, 2, 2)),
+    ("online", None, (1, 2, 1)),
+    ("online", None, (0, 2, 1)),
+]
 
 
 def sample(demonstration_id: str, iteration: int, *token_ids: int) -> Sample:
@@ -124,6 +132,47 @@ def test_the_figures_of_pairs_are_lengths_of_both_sides_and_how_many_ended() -> 
     ]
     figures = pair_figures(drawn, {"d": (5, 6, 7, 8)})
     assert figures == {"chosen_tokens": 3.0, "rejected_tokens": 3.5, "eos_rate": 0.5}
+
+
+def test_an_answer_that_was_edited_is_one_more_online_pair_at_every_iteration() -> None:
+    """And never better or worse than a sample: who edits a word of it says nothing about those."""
+    samples = {REJECTED: [sample("d", REJECTED, 8)], 0: [sample("d", 0, 0)], 1: [sample("d", 1, 1)]}
+    assert orderings(all_pairs(samples, {"d": (9,)}, 0)) == {(None, (0,), "online"), (None, (8,), "online")}
+    assert orderings(all_pairs(samples, {"d": (9,)}, 1)) == {
+        (None, (1,), "online"),
+        (None, (8,), "online"),
+        (None, (0,), "replay"),
+        ((1,), (0,), "intermodel"),
+    }
+
+
+def test_every_sample_beats_an_answer_to_the_same_prompt_that_was_rated_down() -> None:
+    """No sample is said to beat another there: without a text of the user's, nothing says that policies get better."""
+    samples = {REJECTED: [sample("r", REJECTED, 8)], 0: [sample("r", 0, 0)], 1: [sample("r", 1, 1)]}
+    found = orderings(all_pairs(samples, {}, 1))
+    assert found == {((0,), (8,), "intermodel"), ((1,), (8,), "intermodel")}
+
+
+def test_a_sample_that_repeats_the_answer_rated_down_is_no_pair() -> None:
+    samples = {REJECTED: [sample("r", REJECTED, 8)], 0: [sample("r", 0, 8)]}
+    assert all_pairs(samples, {}, 0) == []
+
+
+def test_the_shares_of_the_kinds_stay_where_answers_were_edited_or_rated_down() -> None:
+    """Three demonstrations with their edited answers, two answers rated down."""
+    samples: dict[int, list[Sample]] = pool(5, 4, 3)
+    samples[REJECTED] = [sample(f"d{d}", REJECTED, d, 99) for d in range(5)]
+    drawn = draw(samples, own(3), 2, random.Random(0), MIX, 21)
+    assert kinds(drawn) == {"online": 15, "replay": 4, "intermodel": 2}
+    first = draw(samples, own(3), 0, random.Random(0), MIX, 21)
+    assert kinds(first) == {"online": 18, "intermodel": 3}
+    assert {pair.demonstration_id for pair in first if pair.kind == "intermodel"} == {"d3", "d4"}
+
+
+def test_without_feedback_the_same_pairs_are_drawn_as_before_there_was_any() -> None:
+    """What version 0.6 drew: token ids of the chosen and the rejected."""
+    drawn = draw(pool(2, 3, 3), own(2), 2, random.Random(3), MIX, 6)
+    assert [(pair.kind, pair.chosen and pair.chosen.token_ids, pair.rejected.token_ids) for pair in drawn] == BEFORE
 
 
 def test_the_same_seed_draws_the_same() -> None:

@@ -33,7 +33,7 @@ from dittod.engine.protocol import (
     TokenLogprob,
 )
 from dittod.errors import NotFound
-from dittod.serving import ServedModel
+from dittod.serving import Feedback, Remark, ServedModel
 from dittod.types import FinishReason
 
 WORDS = ("Kind", " regards", ",", " Ærik")
@@ -42,7 +42,8 @@ EMAIL = AdapterRef("0123456789abcdef0123456789abcdef", "/adapters/0123")
 
 def served(name: str, adapter: AdapterRef | None) -> ServedModel:
     parent = None if name == "base" else "base"
-    return ServedModel(name, adapter, 1_700_000_000.5, "tiny-llama", parent, 512)
+    profile = {"base": "", "ditto": "default"}.get(name, name.removeprefix("ditto/").partition("@")[0])
+    return ServedModel(name, adapter, 1_700_000_000.5, "tiny-llama", parent, 512, profile)
 
 
 READY = Ready("tiny-llama", "0" * 40, "", 512, 2**20, "llama", 1_000, 2, reasons=False, fills_in=False)
@@ -52,6 +53,33 @@ MODELS = [
     served("ditto/email", EMAIL),
     served("ditto/email@1", EMAIL),
 ]
+
+
+@dataclass
+class FakeDesk:
+    """It knows one kept answer, writes nothing down but what was said, and says of all of it that it was noted."""
+
+    taken: list[Remark] = field(default_factory=list[Remark])
+    error: Exception | None = None  # raised instead
+
+    def take(self, remark: Remark) -> Feedback:
+        if self.error is not None:
+            raise self.error
+        if remark.answer_id not in ("", "chatcmpl-kept"):
+            raise NotFound("there is no such answer", "answers are kept where keep_interactions says so")
+        self.taken.append(remark)
+        return self.all()[-1]
+
+    def all(self) -> list[Feedback]:
+        return [
+            Feedback(f"fb-{number}", each.profile, each.rating or "edited", "noted", 1_700_000_000.5)
+            for number, each in enumerate(self.taken)
+        ]
+
+    def take_back(self, id: str) -> None:
+        if id not in [each.id for each in self.all()]:
+            raise NotFound("there is no such feedback", "")
+        del self.taken[int(id.removeprefix("fb-"))]
 
 
 @dataclass
@@ -67,6 +95,7 @@ class FakeBackend:
     thought: str = ""  # written in the channel 'reasoning' first
     calls: tuple[tuple[str, tuple[str, ...]], ...] = ()  # names and pieces of arguments, made if there are tools
     embedded: list[Embed] = field(default_factory=list[Embed])
+    feedback: FakeDesk = field(default_factory=FakeDesk)
 
     def models(self) -> list[ServedModel]:
         return MODELS

@@ -69,7 +69,7 @@ GOOD: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"modalities": ["text"]}, {}),
     ({"reasoning_effort": "none"}, {"reasoning_effort": "none"}),
     ({"reasoning_effort": "xhigh"}, {"reasoning_effort": "xhigh"}),
-    ({"model": "ditto/email"}, {"adapter": EMAIL}),
+    ({"model": "ditto/email"}, {"adapter": EMAIL, "profile": "email"}),
     ({"response_format": {"type": "text"}}, {}),
     ({"response_format": {"type": "json_object"}}, {"json_schema": {"type": "object"}}),
     (of_schema(name="a", schema=CITY), {"json_schema": CITY}),

@@ -58,7 +58,7 @@ INDISPENSABLE: dict[str, dict[str, object]] = {
     "/v1/responses": {"input": "Hello"},
 }
 URL = "http://localhost"
-ALIASES = r"^/(models|chat|completions|embeddings|tokenize|detokenize|responses)"
+ALIASES = r"^/(models|chat|completions|embeddings|tokenize|detokenize|responses|feedback)"
 
 OURS = schemathesis.openapi.from_dict(
     json.loads(json.dumps(document())), config=SchemathesisConfig.from_dict(CONFIG)
@@ -154,6 +154,9 @@ def name_what_there_is(case: Case, endpoint: Endpoint) -> None:
     if case.path.startswith("/v1/responses/{id}") and len(str(case.path_parameters["id"])) % 2:
         kept = endpoint.post("/v1/responses", {"model": "ditto", "input": "Hello"}).json()
         case.path_parameters = {"id": kept["id"]}
+    elif case.path == "/v1/feedback/{id}" and len(str(case.path_parameters["id"])) % 2:
+        said = {"model": "ditto", "prompt": "Hello", "answer": "Hello", "rating": "up"}
+        case.path_parameters = {"id": endpoint.post("/v1/feedback", said).json()["id"]}
     elif case.path == "/v1/models/{id}" and len(str(case.path_parameters["id"])) % 2:
         case.path_parameters = {"id": "ditto/email"}
 

@@ -1,0 +1,30 @@
+"""When so much would be forgotten at once that it looks like an accident: a disk that is not there, a mailbox that a
+program emptied, an address that was mistyped. Then the user is asked first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MANY = 8  # texts; with fewer, little is lost
+LARGE_SHARE = 0.5  # of a profile's texts
+
+BRAKE = "brake"  # the note in the store: {"profile", "files", "demonstrations", "of", "sentence"}, else {}
+
+
+def stopped_by(going: Mapping[str, int], having: Mapping[str, int]) -> str | None:
+    """The profile that would lose too much, by how many texts each would lose and has; '' where each loses little, but
+    all of them all they have. None: nothing speaks against it."""
+    for profile, count in going.items():
+        if count >= MANY and count > LARGE_SHARE * having.get(profile, 0):
+            return profile
+    everything = sum(going.values())
+    return "" if everything >= MANY and everything >= sum(having.values()) else None
+
+
+def sentence(profile: str, count: int, of: int) -> str:
+    """What the user is told, and asked."""
+    whose = f"of profile {profile}" if profile else "of all profiles"
+    return (
+        f"{count} of {of} texts {whose} are no longer in the watched folder:"
+        " nothing is forgotten until you say so with dittod forget"
+    )
