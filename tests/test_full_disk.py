@@ -26,17 +26,20 @@ from fakes import demonstration, make_tiny_model, tiny_base
 from safetensors import SafetensorError
 
 from dittod import adapters
-from dittod.engine.protocol import AdapterRef, Ready, Updated
+from dittod.engine.protocol import AdapterRef, Ready, Update, Updated
 from dittod.engine.update import keep
 from dittod.errors import DittodError, SettingsError, disk_is_full
 from dittod.ingest.folder import Folder
+from dittod.judge.gate import Judgement
 from dittod.learner import checkpoint
 from dittod.learner.checkpoint import Checkpoint, TrainingState
+from dittod.learner.workbench import Workbench
+from dittod.model.decode import Decoder
 from dittod.model.lora import LoraAdapters, LoraShape
 from dittod.paths import MARKER, Home
 from dittod.rows import FileRow
 from dittod.store import Store
-from dittod.types import Run, Verdict
+from dittod.types import Recipe, Run, Verdict
 
 
 class Disk:
@@ -243,15 +246,19 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(disk: Disk, home:
 
 
 def test_an_adapter_that_finds_no_room_is_not_there_and_later_is_whole(disk: Disk, home: Home, tmp_path: Path) -> None:
-    learnt = LoraAdapters(tiny_base(tmp_path / "model"))
+    base = tiny_base(tmp_path / "model")
+    learnt = LoraAdapters(base)
     learnt.create("policy", LoraShape(4, 8.0, "all-linear"), seed=1)
+    bench = Workbench(base, learnt, Decoder(base, learnt, max_rows=1))
+    update = Update("r1", str(home.runs / "r1"), str(home.adapters), "clean", 1, (), (), None)
+    judgement = Judgement(Recipe(), "policy", Verdict(True, (), {}))
     disk.fill()
     with pytest.raises((OSError, SafetensorError)) as error:
-        keep(learnt, "policy", home.adapters, "r1")
+        keep(bench, update, judgement)
     assert disk_is_full(error.value)
     assert [each.name for each in home.adapters.iterdir() if not each.name.startswith(".")] == []
     disk.free()
-    made = keep(learnt, "policy", home.adapters, "r1")
+    made = keep(bench, update, judgement)
     learnt.load("again", Path(made.path))
     assert [each.name for each in home.adapters.iterdir()] == [made.id]
 

@@ -78,7 +78,7 @@ def test_only_so_many_are_tried_as_an_update_uses(tmp_path: Path) -> None:
     bench = Bench(tmp_path, demonstrations=2)
     bench.write(12)
     bench.look()
-    assert len(bench.sent.demonstrations) == 2 + 3
+    assert len(bench.sent.demonstrations) == 2 + 4
     for each in bench.sent.demonstrations:
         bench.say(each, None)
     bench.engine.say(Done(bench.sent.id, 0, 0))

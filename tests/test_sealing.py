@@ -22,10 +22,12 @@ from dittod.errors import DittodError
 from dittod.rows import FileRow
 from dittod.sealing import Cipher, Seal
 from dittod.store import Store
-from dittod.types import Adapter, Demonstration, Verdict, demonstration_id
+from dittod.types import Adapter, Demonstration, Verdict, Written, demonstration_id
 
 CANARIES = ("canary-prompt", "canary-words", "canary@of.example", "canary-draft")
-VERDICT = Verdict(True, ("better",), {"candidate_nats_per_token": 2.0}, ("a canary-draft of the model's",))
+VERDICT = Verdict(
+    True, ("better",), {"candidate_nats_per_token": 2.0}, (Written("ditto", "", "a canary-draft of the model's"),)
+)
 
 
 @pytest.fixture

@@ -64,7 +64,9 @@ CONVERSATION = (
         Tokenize("t", messages=CONVERSATION, tools=(LOOK_UP,)),
         Detokenize("t", (1, 2)),
         Cancel("r"),
-        Update("u", "d", "a", "clean", 1, (demonstration("p", "c"),), (), None, {"completion_ratio": math.inf}),
+        Update(
+            "u", "d", "a", "clean", 1, (demonstration("p", "c"),), (), None, overrides={"completion_ratio": math.inf}
+        ),
     ],
 )
 def test_a_command_comes_out_as_it_went_in_on_one_line(command: Command) -> None:
