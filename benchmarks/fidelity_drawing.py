@@ -12,6 +12,8 @@ from rich.table import Table
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 COLOURS = {"likelihood": "#9aa5b1", "verifier": "#3d7ea6", "style": "#e0a458", "panel": "#22313f"}
 CHANCE = 50.0
@@ -94,7 +96,7 @@ def draw_ablations(path: Path, rows: Sequence[Row]) -> None:
     _save(figure, path)
 
 
-def _bars(axis: pyplot.Axes, places: Sequence[float], intervals: Sequence[Interval], judge: str) -> None:
+def _bars(axis: Axes, places: Sequence[float], intervals: Sequence[Interval], judge: str) -> None:
     means, lows, highs = (_percent(each) for each in zip(*intervals, strict=True))
     below = [mean - low for mean, low in zip(means, lows, strict=True)]
     above = [high - mean for mean, high in zip(means, highs, strict=True)]
@@ -111,7 +113,7 @@ def _with_interval(interval: Interval) -> str:
     return f"{mean:.0f} [{low:.0f}, {high:.0f}]"
 
 
-def _save(figure: pyplot.Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

@@ -14,7 +14,8 @@ from math import sqrt
 from statistics import fmean
 
 import numpy as np
-from fidelity_judging import JUDGES, Array, Judged, Scores
+from fidelity_judging import JUDGES, Judged, Scores
+from numpy.typing import NDArray
 
 from dittod.judge import verdict
 
@@ -25,6 +26,7 @@ CANDIDATES = ("few_shot", *PLAIN, "sft_few_shot", "ditto_few_shot")
 _IN_THE_PRODUCT = {BASE: "base", "sft": "supervised", "sft_few_shot": "supervised_few_shot"}
 NOTHING_TO_LEARN_FROM = 2  # prompts of a half; with fewer, one decides
 
+Places = NDArray[np.intp]
 Gains = Mapping[str, float]  # over the base, in units: by judge and for the panel
 
 
@@ -83,7 +85,7 @@ def hindsight(people: Sequence[Judged]) -> dict[str, dict[str, float]]:
 
 
 def gate_choice(
-    methods: Mapping[str, Scores], prompts: Array | None = None, rival: verdict.Scores | None = None
+    methods: Mapping[str, Scores], prompts: Places | None = None, rival: verdict.Scores | None = None
 ) -> str:
     """What the product's gate serves of these methods, where the base or `rival` is served now."""
     having = [each for each in CANDIDATES if each in methods]
@@ -139,7 +141,7 @@ def spread(people: Sequence[Judged], method: str, judge: str, answers: int | Non
     )
 
 
-def _halves(people: Sequence[Judged]) -> list[tuple[Mapping[str, Scores], Array, Array]]:
+def _halves(people: Sequence[Judged]) -> list[tuple[Mapping[str, Scores], Places, Places]]:
     found = []
     for each in people:
         for methods in each.by_seed.values():
@@ -152,12 +154,12 @@ def _halves(people: Sequence[Judged]) -> list[tuple[Mapping[str, Scores], Array,
     return found
 
 
-def _gains(methods: Mapping[str, Scores], method: str, prompts: Array) -> Gains:
+def _gains(methods: Mapping[str, Scores], method: str, prompts: Places) -> Gains:
     compared = verdict.compare(_panel(methods, method, prompts), _panel(methods, BASE, prompts), CONFIDENCE, 0)
     return {**{judge: mean for judge, (mean, _, _) in compared.by_judge.items()}, "panel": compared.mean}
 
 
-def _panel(methods: Mapping[str, Scores], method: str, prompts: Array | None) -> verdict.Scores:
+def _panel(methods: Mapping[str, Scores], method: str, prompts: Places | None) -> verdict.Scores:
     """As the gate sees them: per prompt, the mean over the answers."""
     rows = slice(None) if prompts is None else prompts
     by_judge = {judge: tuple(values.mean(1)[rows].tolist()) for judge, values in methods[method].items()}

@@ -67,7 +67,7 @@ CURVES: dict[str, Variant] = {
 }
 VARIANTS: dict[str, Variant] = {
     MAIN: _variant(),
-    "spin": _variant(**ONLINE_ONLY, moving_reference=True),
+    "spin": Variant({}, {**ONLINE_ONLY, "moving_reference": True}),
     **ABLATIONS,
     **CURVES,
 }

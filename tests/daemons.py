@@ -38,6 +38,7 @@ class DaemonProcess:
             "DITTOD_MIN_FREE_MEMORY": "1MB",
             "DITTOD_MIN_FREE_GPU_MEMORY": "1MB",
             "DITTOD_MIN_FREE_DISK": "1MB",
+            "DITTOD_EXAMPLES": "0",  # every version has weights, and no prompt is long
             "OMP_NUM_THREADS": "1",
         }
         self.environment = {**os.environ, **defaults, **variables, "DITTOD_HOME": str(home)}

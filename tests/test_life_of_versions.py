@@ -41,7 +41,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_that_never_saw_it(
     daemon: DaemonProcess,
 ) -> None:
-    # 1. learnt from, the canary among the texts; the verdict has figures of every candidate and what they wrote
+    # 1. learnt from; the verdict has figures of every candidate and what they wrote
     daemon.start()
     for each in files("dittod.cli").joinpath("demo_mails").iterdir():
         (daemon.watched / each.name).write_bytes(each.read_bytes())
@@ -49,12 +49,7 @@ def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_
     first = _served(daemon)
     assert first is not None, daemon.json("adapters", "list")
     figures = first["verdict"]["figures"]
-    assert {
-        "base_nats_per_token",
-        "supervised_nats_per_token",
-        "ditto_nats_per_token",
-        "few_shot_nats_per_token",
-    } <= set(figures)
+    assert {"base_nats_per_token", "supervised_nats_per_token", "ditto_nats_per_token"} <= set(figures)
     assert figures["panel_low"] > 0
     assert {written["by"] for written in first["verdict"]["outputs"]} >= {"base"}
 
