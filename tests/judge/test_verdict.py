@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dittod.judge.verdict import CAP, MARGIN, UNITS, Scores, choose, compare, vetoes, without_examples
+from dittod.judge.verdict import CAP, MARGIN, SEED_UNITS, UNITS, Scores, choose, compare, vetoes, without_examples
 
 JUDGES = ("likelihood", "verifier", "style")
 TRIALS = 120
@@ -34,8 +34,8 @@ def even(name: str, advantage: float, texts: int = 4) -> Scores:
 
 
 def by_chance(rng: np.random.Generator, texts: int, advantage: float = 0.0) -> Scores:
-    """One unit of noise per judge and text, and half a unit for all of them."""
-    shift = advantage + rng.normal(0, 0.5)
+    """One unit of noise per judge and text, and what all of them share of a seed."""
+    shift = advantage + rng.normal(0, SEED_UNITS)
     return scores("ditto", *(shift + rng.normal(0, 1, texts) for _ in JUDGES))
 
 
@@ -61,7 +61,7 @@ def test_a_candidate_that_is_three_units_better_is_promoted_nearly_always(texts:
 
 
 def test_less_confidence_promotes_more() -> None:
-    """At an advantage of a unit and a half, half a unit of it due to chance."""
+    """At an advantage of a unit and a half."""
     rng = np.random.default_rng(1)
     drawn = [by_chance(rng, 4, 1.5) for _ in range(100)]
     sure, unsure = (sum(choose(rival(4), [each], wanted, 0)[0] == 0 for each in drawn) for wanted in (0.99, 0.8))
