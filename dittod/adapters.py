@@ -98,7 +98,8 @@ def find(store: Store, wanted: str) -> Adapter:
         if (at and each.profile == profile and str(each.number) == number) or (not at and each.id.startswith(wanted))
     ]
     if len(fitting) != 1:
-        raise NotFound(f"{len(fitting)} adapters answer to {wanted!r}", "list them with: dittod adapters list")
+        how_many = "several versions answer" if fitting else "no version answers"
+        raise NotFound(f"{how_many} to {wanted!r}", "list them with: dittod adapters list")
     return fitting[0]
 
 

@@ -1,17 +1,19 @@
 """The daemon as the endpoint sees it: names of models resolved by the store, answers fetched from the engine.
 
-An alias is looked up at each request, so that a promotion or rollback by any process counts from the next one on. So
-are the examples of a version whose recipe has some: what was excluded or forgotten is never shown again. Knows nothing
-of HTTP.
+An alias is looked up at each request, so that a promotion or rollback by any process counts from the next one on. The
+examples of a version whose recipe has some are looked for when the engine is ready for the request: what was excluded
+or forgotten until then is never shown again. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from dittod import __version__, adapters
@@ -86,7 +88,7 @@ class DaemonBackend:
         for each in models:
             if each.name == wanted:
                 return replace(each, name=name)
-        names = ", ".join(each.name for each in models if "@" not in each.name)
+        names = ", ".join(each.name for each in models)
         profile, _, number = name.removeprefix("ditto/").rpartition("@")
         for adapter in self._store.adapters(profile):
             if str(adapter.number) == number and adapter.state in GONE:
@@ -98,7 +100,7 @@ class DaemonBackend:
     async def answer(self, request: Generate) -> AsyncIterator[AnswerEvent]:
         """See `serving.Backend.answer`. Who listens is told of the request as the client asked it, without examples."""
         try:
-            async with aclosing(self._events(await self._prepared(request))) as events:
+            async with aclosing(self._events(request)) as events:
                 async for event in events:
                     if isinstance(event, AnswerEvent):
                         _quietly(self._in_use.heard, request, event)
@@ -110,17 +112,31 @@ class DaemonBackend:
         finally:
             _quietly(self._in_use.left, request)
 
-    async def _prepared(self, request: Generate) -> Generate:
+    async def _prepared(self, request: Request) -> Request:
         """By the recipe: with its examples, which only a conversation has a place for, and its weights, if it has any.
-        Looking for examples takes milliseconds, and after the texts have changed a tenth of a second."""
-        version = request.adapter
-        if version is None:
+        Nothing is awaited between the last look at the store and the end."""
+        if not isinstance(request, Generate) or (version := request.adapter) is None:
             return request
         examples: Sequence[Demonstration] = ()
         if version.examples and request.messages is not None:
             said = next((each.content for each in reversed(request.messages) if each.role == "user"), "")
-            examples = await asyncio.to_thread(self._nearest, request.profile, said, version.examples)
+            examples = await self._examples(request.profile, said, version.examples)
+        if self._is_withdrawn(version.id):
+            raise EngineUnavailable("the version that was to answer has been forgotten meanwhile", "ask again")
         return replace(request, adapter=version if version.weights else None, examples=tuple(examples))
+
+    async def _examples(self, profile: str, said: str, count: int) -> Sequence[Demonstration]:
+        """Looking for them takes milliseconds, and after the texts have changed a tenth of a second, in which others
+        may change. Where they cannot be read nobody answers: without them it is not the version that was judged."""
+        try:
+            while True:
+                found = await asyncio.to_thread(self._nearest, profile, said, count)
+                ids = {each.id for each in found}
+                if ids == self._store.demonstrations_of(profile, ids).keys():
+                    return found
+        except DittodError as error:  # the keyring is locked
+            title = f"the texts that this version shows as examples cannot be read: {error.title}"
+            raise EngineUnavailable(title, error.hint) from error
 
     def _nearest(self, profile: str, said: str, count: int) -> Sequence[Demonstration]:
         texts = tuple(self._store.demonstrations(profile, newest=MOST_TEXTS))
@@ -178,6 +194,7 @@ class DaemonBackend:
         try:
             with self._engine.expected():
                 await self.ready()
+                command = await self._prepared(command)
                 self._refuse_what_kills(command)
                 self._engine.submit(command, listen)
             while True:
@@ -227,7 +244,17 @@ class DaemonBackend:
             parent=None if name == "base" else "base",
             context_tokens=ready.context_tokens if ready else None,
             profile=profile,
+            is_withdrawn=partial(self._is_withdrawn_since, time.time(), adapter) if adapter else lambda: False,
         )
+
+    def _is_withdrawn_since(self, asked_at: float, adapter: Adapter) -> bool:
+        """Or has shown what is forgotten: with examples, an answer may quote any text of the profile."""
+        receipts = self._store.receipts() if adapter.recipe.examples else ()
+        may_quote = any(each.profile == adapter.profile and each.at >= asked_at for each in receipts)
+        return may_quote or self._is_withdrawn(adapter.id)
+
+    def _is_withdrawn(self, adapter_id: str) -> bool:
+        return not any(each.id == adapter_id and each.state != "forgotten" for each in self._store.adapters())
 
 
 def _quietly(tell: Callable[P, None], *values: P.args, **named: P.kwargs) -> None:

@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     min_free_disk: Annotated[int, BeforeValidator(parse_bytes)] = 2**30  # bytes, on the disk of the home
     disk_budget: Annotated[int, BeforeValidator(parse_bytes)] = 4 * 2**30  # bytes, for adapters, runs and logs
     examples: int = Field(default=3, ge=0, le=8)  # demonstrations in the prompt, in candidates that have any
-    confidence: float = Field(default=0.95, ge=0.5, lt=1.0)  # that a new version is better than what is served
+    confidence: float = Field(default=0.95, ge=0.5, le=0.99)  # that a new version is better than what is served
     max_ability_loss: float = Field(default=0.1, gt=0.0)  # share by which general texts may become dearer, in bits
     keep_interactions: dict[str, Annotated[float, Field(gt=0.0)]] = Field(
         default_factory=dict

@@ -191,12 +191,14 @@ def file_text(demonstration: Demonstration) -> str:
 
 
 def tidy(store: Store, settings: Settings) -> None:
-    """Let go of feedback whose file is gone, or gives no text any more. While the folder is not there, nothing is."""
+    """Let go of feedback whose file is gone, or gives no text any more. While the folder is not there, nothing is; nor
+    while the store still has the file: it may have been moved, or the user be asked (`ingest.brake`)."""
     root = watched_folder(settings)
     if not is_mounted(root):
         return
-    found = store.feedback_in_files()
-    gone = [id for id, (path, is_empty) in found.items() if is_empty or not (root / path_of_key(path)).exists()]
+    found, known = store.feedback_in_files(), store.files()
+    lost = {path for path, _ in found.values() if path not in known and not (root / path_of_key(path)).exists()}
+    gone = [id for id, (path, is_empty) in found.items() if is_empty or path in lost]
     if gone and is_mounted(root):  # it may have gone meanwhile
         store.drop_feedback(gone)
 

@@ -4,7 +4,8 @@ The gate has seen a version answer a handful of prompts. Here every answer to a 
 ends, and of it is kept which guards it tripped, never a word. Of the latest answers to different prompts, a guard may
 take the same share as in the gate; a secret of the user's list that is given away twice is decisive. Then the profile
 serves what it served before, at once, and a note in the store says so: `store.noted("rolled_back")`, by profile,
-{"version", "at", "guard", "served", "sentence"}. Who promotes that version again by hand means it: it stays.
+{"version", "at", "guard", "served", "sentence"} of the latest, and "versions": all that it was done to. Who promotes
+one of these again by hand means it: it stays.
 
 Answers that are the client's doing count for nothing: with odd sampling, a limit, tools or a form to fit. What only
 looks like a secret does not count here either: people ask for an example of a card number. Judging takes milliseconds
@@ -25,8 +26,8 @@ from dittod import adapters
 from dittod.config import Settings
 from dittod.engine.protocol import Accepted, AnswerEvent, Delta, Finished, Generate, Sampling
 from dittod.errors import DittodError, EngineUnavailable, RequestError, place_of
-from dittod.judge.guards import GUARDS, TOLERATED_SHARE, Output, holds_secret, loops, words
-from dittod.judge.particulars import given_away, particulars
+from dittod.judge.guards import GUARDS, TOLERATED_SHARE, Learnt, Output, holds_secret, loops, words
+from dittod.judge.particulars import given_away
 from dittod.store import Store
 from dittod.types import Adapter
 
@@ -122,7 +123,11 @@ class InUse:
 
     def _stays(self, version: Adapter) -> bool:
         """Whether it was rolled back before, and promoted again by hand."""
-        return bool(self._store.noted(NOTE).get(version.profile, {}).get("version") == _name(version))
+        return _name(version) in self._rolled_back(version.profile)
+
+    def _rolled_back(self, profile: str) -> list[str]:
+        """Every version that was, by itself."""
+        return list(self._store.noted(NOTE).get(profile, {}).get("versions", ()))
 
     def _tripped(self, request: Generate, version: Adapter, text: str, ended: Finished) -> frozenset[str] | None:
         """Names of guards; None: the answer says nothing about the version."""
@@ -146,7 +151,7 @@ class InUse:
         if self._private.get(version.id, (-1, []))[0] != count:
             texts = {each.id: each for each in self._store.demonstrations(version.profile, newest=MOST_TEXTS)}
             texts |= self._store.demonstrations_of(version.profile, version.demonstration_ids)
-            self._private = {version.id: (count, [particulars(each.completion) for each in texts.values()])}
+            self._private = {version.id: (count, Learnt(each.completion for each in texts.values()).private)}
         return self._private[version.id][1]
 
     def _roll_back(self, version: Adapter, guard: str) -> None:
@@ -158,6 +163,7 @@ class InUse:
             now = "base" if before is None else _name(before)
             sentence = f"Too many answers of version {_name(version)} {_COMPLAINTS[guard]}: {now} answers again."
             told = {"version": _name(version), "at": time.time(), "guard": guard, "served": now, "sentence": sentence}
+            told["versions"] = [*self._rolled_back(version.profile), _name(version)]
             self._store.note(NOTE, {**self._store.noted(NOTE), version.profile: told})
         self._latest.pop(version.id, None)
         log.warning("rolled back by itself: %s", sentence)

@@ -15,7 +15,7 @@ from pathlib import Path
 from dittod import adapters
 from dittod.config import Settings
 from dittod.engine.protocol import Update
-from dittod.ingest.select import unlike
+from dittod.ingest.select import once_each, unlike
 from dittod.paths import Home, write_private
 from dittod.store import Store
 from dittod.types import Adapter, Demonstration, Rejected, Run, demonstration_id
@@ -76,9 +76,10 @@ def learnt_by(home: Home, store: Store, run: Run) -> Learnt:
 
 
 def pool_of(store: Store, profile: str, held_out: Sequence[Demonstration]) -> tuple[Demonstration, ...]:
-    """Oldest first. Nothing that gives away a held-out text."""
+    """Oldest first. Nothing that gives away a held-out text, and none twice: what stands in several texts counts as the
+    person's own formula."""
     newest = store.demonstrations(profile, newest=MOST_IN_POOL + len(held_out))
-    found = unlike(newest, held_out)[-MOST_IN_POOL:]
+    found = unlike(once_each(newest), held_out)[-MOST_IN_POOL:]
     return tuple(reversed(_as_fit(reversed(found))))
 
 

@@ -22,7 +22,7 @@ from dittod import adapters
 from dittod.config import Settings
 from dittod.engine import protocol
 from dittod.engine.client import Engine
-from dittod.engine.protocol import Event, Failed, Noted, Progress, StopUpdate, Update, Updated
+from dittod.engine.protocol import Event, Failed, Noted, Progress, Ready, StopUpdate, Update, Updated
 from dittod.errors import DittodError, EngineUnavailable, ModelError, TooFewDemonstrations
 from dittod.ingest.select import MOST_CONSIDERED, Selection, select
 from dittod.material import TextsChanged, learnt_by, update_of
@@ -294,25 +294,28 @@ class Runs:
         if base is None:  # told to end in this moment: it says the same again when the run is sent again
             self._set_active(None)
             return
-        stopped = self._store.run(run.id).state == "stopped"
-        try:
-            learnt_by(self._home, self._store, run)
-        except TextsChanged:  # while they were learnt from: what has seen them goes too
+        with self._store.together():  # between the look at its texts and its entry nobody can forget one
+            stopped = self._store.run(run.id).state == "stopped"
+            adapter = None if stopped else self._entered(run, update, updated, base)
+        if adapter is None:
             self._drop(updated)
             self._finish(run, state="stopped") if stopped else self._begin_anew(run)
             return
-        if stopped:
-            self._drop(updated)
-            self._finish(run, state="stopped")
-            return
-        with self._store.together():
-            adapter = adapters.add(self._store, run, updated, base)
-            pool = [each.id for each in update.pool]
-            if len(self._store.demonstrations_of(run.profile, pool)) < len(pool):
-                self._store.trim_versions(run.profile)  # nothing has learnt from what stood in prompts: only they quote
         served, compared_with = self._served(run.profile), update.served
         same = (served.id if served else None) == (compared_with.id if compared_with else None)
         self._conclude(run, adapter, nothing_changed=same)
+
+    def _entered(self, run: Run, update: Update, updated: Updated, base: Ready) -> Adapter | None:
+        """None: texts changed while they were learnt from, and what has seen them goes too."""
+        try:
+            learnt_by(self._home, self._store, run)
+        except TextsChanged:
+            return None
+        adapter = adapters.add(self._store, run, updated, base)
+        pool = [each.id for each in update.pool]
+        if len(self._store.demonstrations_of(run.profile, pool)) < len(pool):
+            self._store.trim_versions(run.profile)  # nothing has learnt from what stood in prompts: only they quote
+        return adapter
 
     def _drop(self, updated: Updated) -> None:
         """Its folder, unless an earlier run came to the same result."""

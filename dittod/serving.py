@@ -5,8 +5,8 @@ The daemon implements `Backend`; `dittod_service` knows nothing else of it, and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dittod.engine.protocol import (
@@ -39,6 +39,8 @@ class ServedModel:
     parent: str | None  # 'base' for adapters
     context_tokens: int | None  # None until the engine has been loaded once
     profile: str = ""  # whose voice it is, also where base answers for it; '': nobody's
+    # asked at any later time: whether what the version has learnt from, or may have shown, has been forgotten since
+    is_withdrawn: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

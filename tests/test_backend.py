@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import demonstration
+from keyrings import InMemory, Locked
 from stubs import stub_engine
 
 from dittod import backend as backend_module
@@ -17,11 +20,12 @@ from dittod.backend import DaemonBackend
 from dittod.config import Settings
 from dittod.engine import deaths
 from dittod.engine.client import Engine
-from dittod.engine.protocol import AdapterRef, AnswerEvent, Done, Generate, Sampling
-from dittod.errors import DittodError, EngineUnavailable
+from dittod.engine.protocol import AdapterRef, AnswerEvent, Done, Generate, Ready, Sampling
+from dittod.errors import DittodError, EngineUnavailable, NotFound
 from dittod.rows import FileRow
-from dittod.store import Store
-from dittod.types import Adapter, Message, Recipe, Verdict
+from dittod.serving import ServedModel
+from dittod.store import BY_HAND, Store
+from dittod.types import Adapter, Demonstration, Message, Recipe, Verdict
 from dittod_service.openai.errors import from_exception
 
 DITTO = Recipe("ditto")
@@ -49,9 +53,11 @@ def make(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Itera
         each.stop()
 
 
-def _promote(store: Store, name: str, recipe: Recipe = DITTO, profile: str = "default") -> None:
+def _promote(
+    store: Store, name: str, recipe: Recipe = DITTO, profile: str = "default", learnt: tuple[str, ...] = ()
+) -> None:
     made = Adapter(
-        name, profile, 0, "candidate", "", "run", "starter", "r", "t", (), 1, 1.0, None, Verdict(True, (), {}, ())
+        name, profile, 0, "candidate", "", "run", "starter", "r", "t", learnt, 1, 1.0, None, Verdict(True, (), {}, ())
     )
     store.add_adapter(replace(made, recipe=recipe))
     store.promote(profile, name, 2.0)
@@ -63,6 +69,24 @@ def _ask(backend: DaemonBackend, model: str, prompt: str = "Hi") -> list[AnswerE
         return [event async for event in backend.answer(request)]
 
     return asyncio.run(whole())
+
+
+def _converse(backend: DaemonBackend, served: ServedModel) -> list[AnswerEvent]:
+    said = (Message("user", "the boat"),)
+
+    async def whole() -> list[AnswerEvent]:
+        request = Generate("r", served.adapter, Sampling(), messages=said, profile=served.profile)
+        return [event async for event in backend.answer(request)]
+
+    return asyncio.run(whole())
+
+
+def test_an_unknown_name_is_refused_with_all_names_that_there_are(make: Make, store: Store) -> None:
+    _promote(store, "one")
+    backend, _ = make("fine")
+    with pytest.raises(NotFound) as refused:
+        backend.resolve("ditto/poems")
+    assert refused.value.hint == "choose one of: base, ditto, ditto/default@1"
 
 
 def test_an_alias_whose_adapter_kills_the_engine_is_answered_by_base(make: Make, store: Store) -> None:
@@ -222,6 +246,101 @@ def test_what_was_excluded_or_deleted_is_never_shown_again_and_what_is_new_is_at
     assert shown() == {BOAT.prompt, RENT.prompt, "Thank Ann for the cake."}
     store.forget_file("default/f")
     assert shown() == set()
+
+
+def test_a_text_that_is_forgotten_while_a_request_waits_for_the_model_is_not_shown(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=8))
+    made = make("fine")
+    loaded = made[0].ready
+
+    async def forgotten_meanwhile() -> Ready:
+        store.forget_texts("default", [BOAT.id], BY_HAND, 3.0)
+        return await loaded()
+
+    monkeypatch.setattr(made[0], "ready", forgotten_meanwhile)
+    sent = _sent(made, "ditto", Message("user", "the boat"), monkeypatch=monkeypatch)
+    assert {each.prompt for each in sent.examples} == {RENT.prompt, CAKE.prompt}
+
+
+def test_a_text_that_is_forgotten_while_examples_are_looked_for_is_not_shown(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "few", Recipe("base", examples=2))
+    made = make("fine")
+    look = made[0]._nearest
+
+    def forgotten_meanwhile(*asked: Any) -> Sequence[Demonstration]:
+        found = look(*asked)
+        store.forget_texts("default", [BOAT.id], BY_HAND, 3.0)
+        return found
+
+    monkeypatch.setattr(made[0], "_nearest", forgotten_meanwhile)
+    sent = _sent(made, "ditto", Message("user", "the boat"), monkeypatch=monkeypatch)
+    assert {each.prompt for each in sent.examples} == {RENT.prompt, CAKE.prompt}
+
+
+def test_a_version_that_is_forgotten_while_a_request_waits_for_the_model_does_not_answer(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(store)
+    _promote(store, "taught", Recipe("ditto", examples=1), learnt=(BOAT.id,))
+    backend, engine = make("fine")
+    loaded = backend.ready
+    served = backend.resolve("ditto")
+    assert not served.is_withdrawn()
+
+    async def forgotten_meanwhile() -> Ready:
+        store.forget_texts("default", [BOAT.id], BY_HAND, 3.0)
+        return await loaded()
+
+    monkeypatch.setattr(backend, "ready", forgotten_meanwhile)
+    monkeypatch.setattr(engine, "submit", lambda *_: pytest.fail("it is asked"))
+    with pytest.raises(EngineUnavailable, match="forgotten meanwhile"):
+        _converse(backend, served)
+    assert served.is_withdrawn()
+    assert backend.resolve("ditto").adapter is None and not backend.resolve("base").is_withdrawn()
+
+
+def test_answers_with_examples_are_withdrawn_with_any_text_of_the_profile_and_later_ones_are_not(
+    make: Make, store: Store
+) -> None:
+    _write(store)
+    store.record_file(
+        FileRow("blog/f", "blog", 1, 1, "read", "", (), {}, 1000.0), [demonstration("Blog.", "So be it.")]
+    )
+    _promote(store, "few", Recipe("base", examples=1))
+    _promote(store, "learnt", Recipe("ditto"), profile="blog")
+    backend, _ = make("fine")
+    before, other = backend.resolve("ditto"), backend.resolve("ditto/blog")
+    assert not before.is_withdrawn()
+    store.forget_texts("default", [RENT.id], BY_HAND, time.time())
+    assert before.is_withdrawn() and not other.is_withdrawn() and not backend.resolve("ditto").is_withdrawn()
+
+
+def test_beside_a_locked_keyring_a_version_with_examples_is_unavailable_with_the_remedy_and_others_answer(
+    make: Make, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its examples it would not be the version that was judged; and the fault is not the version's."""
+    monkeypatch.setattr("keyring.core._keyring_backend", InMemory())
+    _write(store)
+    _promote(store, "plain")
+    _promote(store, "few", Recipe("ditto", examples=1))
+    store.seal(True)
+    monkeypatch.setattr("keyring.core._keyring_backend", Locked())
+    again = Store(tmp_path / "dittod.sqlite")
+    backend = DaemonBackend(again, Settings(), make("fine")[1])
+    monkeypatch.setattr(backend._in_use, "_weigh", lambda *_, **__: pytest.fail("the version is blamed"))
+    with pytest.raises(EngineUnavailable, match="examples cannot be read") as caught:
+        _converse(backend, backend.resolve("ditto"))
+    failure = from_exception(caught.value)
+    assert failure.status == 503 and "unlock it" in failure.message
+    for name in ("base", "ditto/default@1"):
+        assert [type(event) for event in _converse(backend, backend.resolve(name))] == [Done]
+    again.close()
 
 
 def test_examples_are_of_the_voice_that_was_asked_for(

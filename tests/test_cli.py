@@ -118,7 +118,7 @@ def test_adapters_are_listed_shown_promoted_and_rolled_back(filled: Home, dittod
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (("adapters", "show", "nobody@7"), "0 adapters answer to 'nobody@7'", "adapters list"),
+        (("adapters", "show", "nobody@7"), "no version answers to 'nobody@7'", "adapters list"),
         (("adapters", "rollback"), "serves base already", "nothing to roll back"),
         (("demos", "show", "ffff"), "no demonstration begins with 'ffff'", "demos list"),
     ],
@@ -206,7 +206,7 @@ def test_status_tells_of_a_rollback_until_something_else_is_served(filled: Home,
     assert "It looped." not in dittod("status")[1]
 
 
-def test_status_names_forgotten_versions_until_the_update_without_their_texts_has_ended(filled: Home, dittod) -> None:
+def test_status_names_forgotten_versions_until_the_update_without_their_texts_begins(filled: Home, dittod) -> None:
     store = Store(filled.store)
     run = runs.request(store, load_settings(filled), "default")
     (receipt,) = store.forget_texts("default", [TEXT.id], "by hand", 5.0)
@@ -215,6 +215,9 @@ def test_status_names_forgotten_versions_until_the_update_without_their_texts_ha
     says = "\ndefault: forgotten: default@1, default@2; an update without their texts is asked for\n"
     assert says in dittod("status")[1]
     store = Store(filled.store)
+    store.change_run(run.id, state="running")
+    store.add_note(run.id, "it begins anew")
+    assert "default: forgotten" not in dittod("status")[1] and "default: it begins anew" in dittod("status")[1]
     store.change_run(run.id, state="done")
     store.close()
     assert "default: forgotten" not in dittod("status")[1]

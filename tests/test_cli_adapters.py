@@ -106,15 +106,65 @@ def forget(home: Home, place: int) -> str:
     return receipt.id
 
 
-def test_the_list_names_recipe_and_panel_and_fits_80_columns(made: Home, dittod, monkeypatch) -> None:
-    for columns in ("80", "120"):
-        monkeypatch.setenv("COLUMNS", columns)
-        listed = dittod("adapters", "list")[1]
-        assert max(map(len, listed.splitlines())) <= int(columns)
+def test_the_list_names_recipe_and_panel_and_fits_the_terminal(made: Home, dittod, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    listed = dittod("adapters", "list")[1]
+    assert max(map(len, listed.splitlines())) <= 120
     line = next(line for line in listed.splitlines() if line.startswith("default@2"))
     assert line.split("  ")[:2] == ["default@2", "promoted"]
     assert "DITTO " in line and "+2.3 (1.0 to 3.4)  3.250" in line
     assert "DITTO after round 2, 3 examples" in listed and "supervised" in listed
+
+
+def test_in_a_narrow_terminal_figures_are_left_out_before_state_and_recipe_break(
+    made: Home, dittod, monkeypatch
+) -> None:
+    dittod("adapters", "pin", "default@2")
+    _, listed, said = dittod("adapters", "list")
+    lines = listed.splitlines()
+    assert max(map(len, lines)) <= 80 and len(lines) == 4
+    assert lines[0].split() == ["version", "state", "recipe", "made", "texts"] and "nats, panel" in said
+    assert "promoted, pinned" in lines[2] and "DITTO after round 2, 3 examples" in lines[3]
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = dittod("adapters", "list")[1].splitlines()
+    assert lines[0].split() == ["version", "state", "recipe"] and max(map(len, lines)) <= 40
+
+
+def test_a_profile_that_there_is_not_is_refused(made: Home, dittod) -> None:
+    for command in ("list", "rollback"):
+        code, out, err = dittod("adapters", command, "nope")
+        assert (code, out) == (1, "") and "the profile 'nope' does not exist\nhint: choose one of: default" in err
+
+
+def test_a_profile_of_which_only_gone_versions_are_left_is_listed(home: Home, dittod) -> None:
+    store = Store(home.store)
+    store.prune("a" * 64)
+    assert "a" not in store.profiles()
+    store.close()
+    assert "a@1" in dittod("adapters", "list", "a")[1]
+
+
+def test_promoting_base_points_to_the_rollback(made: Home, dittod) -> None:
+    code, _, err = dittod("adapters", "promote", "base")
+    assert code == 1 and "dittod adapters rollback" in err
+
+
+def test_where_another_has_the_higher_panel_it_is_said_why_it_may(made: Home, dittod) -> None:
+    assert "need not have the highest panel" not in shown(dittod, "default@2")
+    store = Store(made.store)
+    figures = {"ditto_advantage": 2.0, "ditto_few_shot_advantage": 2.25}
+    add(store, "d", Recipe("ditto"), Verdict(True, (), figures), learnt=range(1))
+    store.close()
+    assert "examples in the prompt must earn half a unit" in shown(dittod, "default@4")
+
+
+def test_a_version_with_examples_has_the_ability_of_its_weights(made: Home, dittod) -> None:
+    store = Store(made.store)
+    figures = {"ditto_few_shot_outputs": 4.0, "ditto_bits_per_byte": 2.5, "ditto_right_share": 0.625}
+    add(store, "d", Recipe("ditto", examples=3), Verdict(True, (), figures), learnt=range(1))
+    store.close()
+    lines = [" ".join(line.split()) for line in shown(dittod, "default@4").splitlines()]
+    assert "* DITTO, with examples 4 none 2.500 0.625" in lines
 
 
 def test_the_decisive_reason_stands_first(made: Home, dittod) -> None:

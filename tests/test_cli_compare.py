@@ -16,6 +16,7 @@ from dittod.cli.terminal import out
 from dittod.errors import EngineUnavailable
 from dittod.machine.lock import held
 from dittod.paths import Home
+from dittod.rows import FileRow
 from dittod.store import Store
 from dittod_service.server import Server, Terms
 
@@ -54,6 +55,13 @@ def running(home: Home, host: str = "127.0.0.1", terms: Terms = TERMS) -> Iterat
 def backend(home: Home) -> Iterator[FakeBackend]:
     with running(home) as backend:
         yield backend
+
+
+def there_are(home: Home, profile: str) -> None:
+    """Files of this profile, too."""
+    store = Store(home.store)
+    store.record_file(FileRow(f"{profile}.eml", profile, 1, 1, "read", "", (), {}, 1.0))
+    store.close()
 
 
 def note_endpoint(home: Home, url: str) -> None:
@@ -108,6 +116,22 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(backend: FakeBacke
     code, out, err = dittod("compare", "Tea?", "base", "ditto/poems")
     assert (code, out) == (1, "")
     assert "There is no model 'ditto/poems'" in err and "ditto/email" in err
+
+
+def test_without_a_default_profile_the_only_voice_is_asked(backend: FakeBackend, home: Home, dittod) -> None:
+    there_are(home, "email")
+    assert dittod("compare", "Tea?")[0] == 0
+    assert [each.adapter for each in backend.asked] == [None, EMAIL]
+    there_are(home, "blog")
+    code, _, err = dittod("compare", "Tea?")
+    assert code == 1 and "there are several voices" in err and "ditto/blog, ditto/email" in err
+    there_are(home, "default")
+    assert "ditto (answered by base)" in dittod("compare", "Tea?")[1]
+
+
+def test_an_empty_prompt_is_refused(home: Home, dittod) -> None:
+    code, _, err = dittod("compare", " ")
+    assert code == 1 and "there is nothing to ask" in err
 
 
 def test_what_the_endpoint_refuses_is_said_in_its_words(backend: FakeBackend, dittod) -> None:

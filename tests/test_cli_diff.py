@@ -66,6 +66,35 @@ def test_figures_of_both_stand_side_by_side_with_their_difference(home: Home, di
     assert "nats/token 3.500 3.250 -0.250" in lines and "copied - 1" in lines
 
 
+def test_a_version_is_not_held_against_itself(home: Home, dittod) -> None:
+    code, out, err = dittod("adapters", "diff", "default@1", "a" * 64)
+    assert (code, out) == (1, "") and "both are the same version, default@1" in err
+
+
+def test_the_panel_is_one_line_whichever_figure_says_it(home: Home, dittod) -> None:
+    figures = diff(dittod)["figures"]
+    assert figures[0] == {"name": "advantage", "one": 1.0, "other": 2.314, "difference": pytest.approx(1.314)}
+    printed = dittod("adapters", "diff", "default@1", "default@2")[1]
+    assert printed.count("panel") == 1 and "panel, against what was served then" in printed
+
+
+def test_a_difference_of_counts_is_a_whole_number(home: Home, dittod) -> None:
+    store = Store(home.store)
+    add(store, "d", Recipe(), Verdict(True, (), {"ditto_outputs": 8.0}), learnt=range(1))
+    store.close()
+    lines = [" ".join(line.split()) for line in dittod("adapters", "diff", "default@4", "default@2")[1].splitlines()]
+    assert "answers 8 4 -4" in lines
+
+
+def test_the_ability_of_the_same_weights_counts_for_a_recipe_with_examples(home: Home, dittod) -> None:
+    store = Store(home.store)
+    figures = {"ditto_few_shot_outputs": 4.0, "ditto_bits_per_byte": 2.75}
+    add(store, "d", Recipe("ditto", examples=3), Verdict(True, (), figures), learnt=range(1))
+    store.close()
+    found = {each["name"]: each["other"] for each in diff(dittod, "default@2", "default@4")["figures"]}
+    assert found["bits_per_byte"] == 2.75
+
+
 def test_figures_are_not_to_be_compared_where_other_texts_were_held_out(home: Home, dittod) -> None:
     assert diff(dittod)["judged_by_the_same_texts"] is True
     assert "figures, judged by the same texts" in dittod("adapters", "diff", "default@1", "default@2")[1]
@@ -106,7 +135,7 @@ def test_recipes_bases_and_seeds_are_told_apart(home: Home, dittod) -> None:
 
 def test_a_version_that_is_not_there_is_refused(home: Home, dittod) -> None:
     code, out, err = dittod("adapters", "diff", "default@1", "default@9")
-    assert (code, out) == (1, "") and "0 adapters answer to 'default@9'" in err and "adapters list" in err
+    assert (code, out) == (1, "") and "no version answers to 'default@9'" in err and "adapters list" in err
 
 
 def test_without_the_key_of_an_encrypted_store_versions_are_told_apart_as_far_as_they_are_known(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dittod.paths import Home
+from dittod.rows import FileRow
 from dittod.store import Store
 from dittod.store.interactions import Interaction
 from dittod.types import Message
@@ -27,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     store = Store(made.store)
     asked = (Message("user", "Ask Bo for tea."),)
     store.add_interaction(Interaction("chatcmpl-1", "email", 1.0, None, asked, GIVEN))
+    store.record_file(FileRow("diary/1.md", "diary", 1, 1, "read", "", (), {}, 1.0))
     store.close()
     return made
 
@@ -108,7 +110,11 @@ def test_kept_answers_are_shown_with_their_ids(home: Home, dittod) -> None:
         (("--rate", "up"), "--given FILE"),
         (("--rate", "up", "--prompt", "Ask"), "--given FILE"),
         (("chatcmpl-2", "--rate", "up"), "keep_interactions"),
-        (("chatcmpl-1", "--edit", "/no/such/file"), "cannot be read"),
+        (("chatcmpl-1", "--edit", "/no/such/file"), "there is no file /no/such/file"),
+        (("chatcmpl-1", "--edit", "/"), "cannot be read"),
+        (("--rate", "up", "--prompt", "Ask", "--given", "nofile"), "there is no file nofile"),
+        (("", "--rate", "down"), "an empty id"),
+        (("cha", "--rate", "down"), "at least 4 characters"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_what_to_do(
@@ -122,4 +128,30 @@ def test_what_cannot_be_taken_is_refused_with_what_to_do(
 
 def test_a_profile_that_cannot_be_is_refused(home: Home, dittod, given: str) -> None:
     said = dittod("feedback", "add", "--prompt", "Ask", "--given", given, "--rate", "down", "--profile", "../x")
-    assert said[0] == 1 and "cannot be a profile" in said[2]
+    assert said[0] == 1 and "the profile '../x' does not exist" in said[2]
+
+
+def test_feedback_makes_no_profile_that_there_is_not(home: Home, dittod, given: str) -> None:
+    brought = ("--prompt", "Ask", "--given", given, "--rate", "down")
+    code, _, said = dittod("feedback", "add", *brought, "--profile", "nope")
+    assert code == 1 and "the profile 'nope' does not exist\nhint: choose one of: default, diary" in said
+    assert listed(dittod) == []
+    assert dittod("feedback", "add", *brought)[0] == 0, "the default profile is always there"
+
+
+def test_a_kept_answer_may_be_named_by_the_beginning_of_its_id(home: Home, dittod) -> None:
+    assert dittod("feedback", "add", "chat", "--rate", "up")[1].endswith(": noted\n")
+    assert [each["outcome"] for each in listed(dittod)] == ["noted"]
+    store = Store(home.store)
+    for id in ("chatcmpl-10", "chatcmpl-20"):
+        store.add_interaction(Interaction(id, "email", 1.0, None, (Message("user", id),), GIVEN))
+    store.close()
+    assert "the ids of several begin with 'chatcmpl-'" in dittod("feedback", "add", "chatcmpl-", "--rate", "up")[2]
+    dittod("feedback", "add", "chatcmpl-1", "--rate", "up")
+    assert len(listed(dittod)) == 1, "a whole id is no beginning of another"
+
+
+def test_an_empty_beginning_takes_not_even_the_only_feedback_back(home: Home, dittod) -> None:
+    dittod("feedback", "add", "chatcmpl-1", "--rate", "up")
+    assert dittod("feedback", "remove", "")[0] == dittod("feedback", "remove", "fb-")[0] == 1
+    assert len(listed(dittod)) == 1

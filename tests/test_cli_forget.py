@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from versions import TEXTS, versions
 
-from dittod.cli.terminal import out
+from dittod.cli import forget
 from dittod.ingest.brake import BRAKE
+from dittod.machine.lock import held
 from dittod.paths import MARKER, Home
 from dittod.store import Store
 
@@ -21,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Eight texts in a file each; @1 learnt from 1 to 4, @2 (served) from 3 to 6, @3 from 1 to 6."""
     monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DITTOD_MIN_DEMONSTRATIONS", "3")
-    monkeypatch.setattr(out, "width", 120)
+    monkeypatch.setenv("COLUMNS", "120")
     made = versions(tmp_path / "home")
     made.watched.mkdir()
     (made.watched / MARKER).touch()
@@ -71,11 +74,24 @@ def test_a_profile_is_forgotten_as_a_whole(home: Home, dittod) -> None:
     assert states(home) == ["forgotten"] * 3 and list(home.adapters.iterdir()) == []
 
 
+def test_a_profile_of_which_only_a_pruned_version_is_left_can_be_forgotten(home: Home, dittod) -> None:
+    store = Store(home.store)
+    store.add_adapter(replace(store.adapter("c" * 64), id="d" * 64, profile="blog", state="candidate"))
+    store.prune("d" * 64)
+    store.close()
+    code, printed, _ = dittod("forget", "--profile", "blog", "--yes", "--json")
+    (receipt,) = json.loads(printed)["receipts"]
+    assert code == 0 and receipt["adapters"] == ["blog@1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("nothing.eml",), "no file that was read is 'nothing.eml'"),
-        (("",), "several demonstrations begin"),
+        (("",), "an empty target names nothing"),
+        ((" ",), "an empty target names nothing"),
+        ((TEXTS[0].id[:3],), "too short for the beginning of an id"),
+        (("default/",), "too short for the beginning of an id"),
         (("%\udcff",), "no file that was read is"),  # bytes that are no text
         (("[red]x[/red]",), "is '[red]x[/red]'"),
         (("../../etc",), "no file that was read is"),
@@ -92,6 +108,27 @@ def test_what_cannot_be_done_is_said_and_nothing_goes(
     code, printed, errors = dittod("forget", *arguments, *(["--yes"] if arguments != ("1.eml",) else []))
     assert code == 1 and said in errors and "hint: " in errors and printed == ""
     assert states(home) == ["retired", "promoted", "candidate"]
+
+
+def test_beside_a_command_that_clears_nothing_away_the_weights_go_and_the_rest_is_told(
+    home: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forget, "PATIENCE_SECONDS", 0.0)
+    with held(home.lock):
+        code, printed, _ = dittod("forget", "5.eml", "--yes")
+    assert code == 0 and "not all of it is gone yet" in printed
+    assert [path.name[0] for path in home.adapters.iterdir()] == ["a"]
+    _, printed, _ = dittod("forget", "1.eml", "--yes", "--json")
+    assert json.loads(printed)["finished"]
+    _, printed, _ = dittod("receipts", "--json")
+    assert [each["finished"] for each in json.loads(printed)["receipts"]] == [True, True]
+
+
+def test_what_cannot_be_removed_is_told_in_the_end(home: Home, dittod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forget, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    code, printed, _ = dittod("forget", "5.eml", "--yes")
+    assert code == 0 and "not all of it is gone yet" in printed
 
 
 def test_what_was_forgotten_is_not_forgotten_twice(home: Home, dittod) -> None:
@@ -112,6 +149,27 @@ def test_the_user_is_shown_what_goes_and_asked(
     assert printed.splitlines()[0] == "for good:"
     assert printed.splitlines()[2].split() == ["default", "1", "default@2,", "default@3", "default@1"]
     assert (states(home)[1] == "promoted") == kept and (code == 1) == kept
+
+
+def test_where_no_version_is_touched_what_is_served_is_unchanged(
+    home: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=_end))
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: _end())
+    _, printed, asked = dittod("forget", "7.eml")
+    assert printed.splitlines()[2].split() == ["default", "1", "-", "unchanged"]
+    assert "(1 text)" in asked
+
+
+def test_an_empty_target_means_not_even_the_only_text(home: Home, dittod) -> None:
+    store = Store(home.store)
+    store.forget_files([f"{day}.eml" for day in range(2, 9)], 1.0)
+    store.close()
+    for target in ("", "default/", TEXTS[0].id[:3]):
+        assert dittod("forget", target, "--yes")[0] == 1
+    store = Store(home.store)
+    assert store.counts() == {"default": 1}
+    store.close()
 
 
 def _end() -> str:
@@ -157,7 +215,7 @@ def test_receipts_are_listed_without_texts_or_names_of_files(home: Home, dittod)
 @pytest.mark.parametrize("width", [80, 200])
 def test_receipts_fit_the_terminal(home: Home, dittod, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     dittod("forget", "5.eml", "--yes")
-    monkeypatch.setattr(out, "width", width)
+    monkeypatch.setenv("COLUMNS", str(width))
     _, printed, _ = dittod("receipts")
     assert all(len(line.rstrip()) <= width for line in printed.splitlines()), printed
     assert "by hand; default@2, default@3" in printed and "update" in printed

@@ -135,7 +135,20 @@ def test_status_says_what_the_daemon_says(home: Home, store: Store, dittod: Any)
     assert (shown["paused"], shown["phase"], len(shown["notes"])) == (SENTENCE, "dpo", 5)
     for words in (f"dpo 3/40, paused: {SENTENCE}", "1024 MiB", "the engine died 4 times", "not heeded: the lid"):
         assert words in out
-    assert "default: paused at 12:04: on battery" in out and "12:01" not in out, "the latest three"
+    assert "default: paused at 12:04: on battery" in out and "12:03" not in out, "the latest one"
+
+
+def test_of_what_befell_an_update_only_the_latest_that_still_holds_is_shown(
+    home: Home, store: Store, dittod: Any
+) -> None:
+    run = asked_for(home, store)
+    store.change_run(run.id, state="running", progress={"phase": "dpo", "done": 3, "of": 40})
+    for sentence in ("it begins anew, once", "it begins anew, twice", "paused at 12:04: on battery"):
+        store.add_note(run.id, sentence)
+    store.note(LEARNING, {"state": "learning", "reason": None, "profiles": {"default": None}, "unreadable": []})
+    with held(home.lock):
+        out = dittod("status")[1]
+    assert "default: it begins anew, twice" in out and "once" not in out and "paused" not in out
 
 
 def test_an_open_update_without_a_daemon_is_paused_by_the_user_or_by_nothing(

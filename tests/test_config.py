@@ -229,6 +229,13 @@ def test_whether_a_token_is_asked_for_is_a_setting(home: Home, line: str, status
         store.close()
 
 
+@pytest.mark.parametrize("given", [0.4, 0.995, 1.0])
+def test_a_confidence_that_resampling_cannot_carry_is_refused(given: float) -> None:
+    assert Settings(confidence=0.99).confidence == 0.99
+    with pytest.raises(ValidationError, match="confidence"):
+        Settings(confidence=given)
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

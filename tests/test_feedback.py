@@ -258,6 +258,51 @@ def test_feedback_stays_while_the_watched_folder_is_away(bench: Bench, tmp_path:
     assert not bench.root.exists()
 
 
+def test_feedback_stays_while_the_brake_holds_its_file(bench: Bench) -> None:
+    """Files that went by mistake come back with what was said of them."""
+    bench.root.joinpath("email").mkdir(exist_ok=True)
+    for number in range(9):
+        (bench.root / f"email/{number}.md").write_text(f"The goat of the year {number} had a beard and a bell.")
+    taken = bench.desk.take(remark(edited=EDIT))
+    bench.read()
+    kept = [(path, path.read_text()) for path in bench.files()]
+    for path, _ in kept:
+        path.unlink()
+    bench.read()
+    tidy(bench.store, bench.settings)
+    for path, text in kept:
+        path.write_text(text)
+    bench.read()
+    assert bench.desk.all() == [taken] and len(bench.store.rejected("email")) == 1
+
+
+def test_feedback_follows_its_file_to_another_name_and_goes_with_it(bench: Bench) -> None:
+    taken = bench.desk.take(remark(edited=EDIT))
+    bench.read()
+    (path,) = bench.files()
+    path.write_text(path.read_text().replace("four", "five"))  # it is the user's to edit
+    bench.read()
+    moved = path.rename(path.with_name("tea.md"))
+    bench.read()
+    tidy(bench.store, bench.settings)
+    assert bench.desk.all() == [taken] and len(bench.store.rejected("email")) == 1
+    bench.desk.take_back(taken.id)
+    assert not moved.exists()
+
+
+def test_feedback_does_not_move_into_a_file_that_holds_more(bench: Bench) -> None:
+    bench.desk.take(remark(edited=EDIT))
+    bench.read()
+    (path,) = bench.files()
+    path.unlink()
+    other = '{"prompt": "Ask Eve", "completion": "Eve, the key to the shed is in the blue jar."}'
+    both = path.with_name("all.jsonl")
+    both.write_text(f'{{"prompt": "Ask Bo for tea.", "completion": "{EDIT}"}}\n{other}\n')
+    bench.read()
+    tidy(bench.store, bench.settings)
+    assert bench.desk.all() == [] and len(bench.store.demonstrations("email")) == 2 and both.exists()
+
+
 def test_feedback_that_waits_to_be_read_is_not_tidied_away(bench: Bench) -> None:
     bench.desk.take(remark(edited=EDIT))
     tidy(bench.store, bench.settings)

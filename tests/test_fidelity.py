@@ -291,8 +291,9 @@ def test_a_model_that_tells_the_authors_apart_judges_with_the_others() -> None:
 
     def ask(questions: Sequence[Question]) -> Generator[int, None, list[float]]:
         yield len(questions)
-        liked = ("ditto",) if "Ta" in questions[0].sample else (questions[0].sample[:2],)
-        return [float(each.first.startswith(liked)) - float(each.second.startswith(liked)) for each in questions]
+        liked = ["ditto" if "Ta" in each.sample else each.sample[:2] for each in questions]
+        asked = list(zip(liked, questions, strict=True))
+        return [float(each.first.startswith(who)) - float(each.second.startswith(who)) for who, each in asked]
 
     judged, share = pairwise.with_duels(ask, people, found)
     assert share == 1.0
@@ -311,7 +312,7 @@ def test_a_model_that_does_not_is_left_out() -> None:
 
 
 def test_in_hindsight_the_best_has_no_regret_and_the_base_has_all() -> None:
-    methods = {"zero_shot": scores(-5.0, 0.1, -3.0), "sft": scores(-4.0, 0.9, -1.0), "ditto": scores(-3.0, 0.9, -1.0)}
+    methods = {"zero_shot": scores(-5.0, 0.1, -4.0), "sft": scores(-4.0, 0.9, -1.0), "ditto": scores(-3.0, 0.9, -1.0)}
     regrets = gating.hindsight([judged(methods)])
     assert regrets["zero_shot"]["panel"] == pytest.approx(5.0)  # units, at the cap of every judge
     assert regrets["gate"] == regrets["sft"] | {"promoted": 1.0}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import torch
 from fakes import FakeEngine, demonstration, equal, finish, tiny_base
 from keyrings import InMemory
 
-from dittod import adapters, runs
+from dittod import adapters, forgetting, runs
 from dittod.config import Settings
-from dittod.engine.protocol import Forget, Stopped, StopUpdate, Update
+from dittod.engine.protocol import AdapterRef, Forget, Stopped, StopUpdate, Update, Updated
 from dittod.forgetting import Forgetting, destroy, finish_without_daemon, rehearsed
 from dittod.learner import ditto
 from dittod.learner.workbench import Workbench, encode, score
@@ -234,6 +236,27 @@ def test_kept_answers_of_a_withdrawn_version_go_with_it(learnt: Bench) -> None:
     assert [each.id for each in learnt.store.interactions(None, 9)] == ["a"]
 
 
+def test_an_answer_that_ends_after_its_version_was_withdrawn_is_not_kept(learnt: Bench) -> None:
+    learnt.store.forget_file("4.eml")
+    learnt.clear_away()
+    assert learnt.receipt().finished
+    for letter in "ab":
+        learnt.store.add_interaction(Interaction(letter, "default", 1.0, letter * 64, (), CANARY))
+    assert [each.id for each in learnt.store.interactions(None, 9)] == ["a"]
+
+
+def test_while_not_all_of_a_profile_is_gone_none_of_its_answers_is_kept(bench: Bench) -> None:
+    """The text may stand before a prompt that base answers still."""
+    bench.read("0.eml", text(0))
+    bench.store.forget_profile("default", 5.0)
+    for profile in ("default", "blog"):
+        bench.store.add_interaction(Interaction(profile, profile, 1.0, None, (), CANARY))
+    assert [each.id for each in bench.store.interactions(None, 9)] == ["blog"]
+    bench.clear_away()
+    bench.store.add_interaction(Interaction("later", "default", 6.0, None, (), "plain"))
+    assert [each.id for each in bench.store.interactions(None, 9)] == ["later", "blog"]
+
+
 # --- by hand ---
 
 
@@ -248,6 +271,28 @@ def test_a_text_forgotten_by_hand_does_not_come_back_until_its_document_changes(
     changed = replace(text(0), id=text(8).id, completion=text(8).completion, source="1" * 64)
     bench.read("0.eml", changed, at=3.0)
     assert bench.store.demonstrations("default") == [changed]
+
+
+def test_a_text_forgotten_by_hand_does_not_come_back_when_its_folder_is_renamed(bench: Bench) -> None:
+    """Whose name is the profile's."""
+    bench.read("email/0.eml", text(0), profile="email")
+    bench.store.forget_texts("email", [text(0).id], BY_HAND, 5.0)
+    bench.read("mail/0.eml", text(0), profile="mail", at=6.0)
+    bench.store.forget_file("email/0.eml")
+    bench.read("mail/0.eml", text(0), profile="mail", at=7.0)
+    assert bench.store.demonstrations("mail") == []
+    assert bench.store.files()["mail/0.eml"].reason.startswith("forgotten by you")
+
+
+def test_a_profile_that_had_the_text_when_another_forgot_it_by_hand_reads_it_again(bench: Bench) -> None:
+    bench.read("email/0.eml", text(0), profile="email")
+    bench.read("blog/0.eml", text(0), profile="blog")
+    bench.store.forget_texts("blog", [text(0).id], BY_HAND, 5.0)
+    cut_otherwise = replace(text(7), source=text(0).source)
+    bench.read("email/0.eml", cut_otherwise, profile="email", at=6.0)
+    assert bench.store.demonstrations("email") == [cut_otherwise]
+    bench.read("blog/0.eml", text(0), profile="blog", at=6.0)
+    assert bench.store.demonstrations("blog") == []
 
 
 def test_a_file_that_was_deleted_and_comes_back_is_learnt_from_again(bench: Bench) -> None:
@@ -373,6 +418,89 @@ def test_a_kill_between_two_steps_is_made_up_for(learnt: Bench) -> None:
     hidden = folder.rename(folder.with_name(f".{folder.name}"))
     Forgetting(learnt.home, learnt.store, learnt.settings, learnt.engine, learnt.runs).tend()
     assert not hidden.exists() and not (learnt.home.adapters / ("c" * 64)).exists()
+
+
+def test_a_version_whose_text_is_forgotten_while_it_waits_to_be_entered_is_never_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, that commits just before the transaction begins."""
+    for number in range(6):
+        bench.read(f"{number}.eml", text(number))
+    run_id = runs.request(bench.store, bench.settings, "default").id
+    bench.runs.advance()
+    gone = bench.engine.updates[0].demonstrations[0]
+    folder = bench.home.adapters / ("f" * 64)
+    folder.mkdir()
+    other, together = Store(bench.home.store), bench.store.together
+
+    def too_late() -> AbstractContextManager[None]:
+        monkeypatch.undo()
+        other.forget_texts("default", [gone.id], BY_HAND, 5.0)
+        return together()
+
+    monkeypatch.setattr(bench.store, "together", too_late)
+    bench.engine.say(Updated(run_id, AdapterRef(folder.name, str(folder)), Verdict(True, ("better",), {})))
+    other.close()
+    assert bench.store.adapters() == [] and not folder.exists()
+    run = bench.store.run(run_id)
+    assert run.state == "running" and gone.id not in (*run.demonstration_ids, *run.held_out_ids)
+
+
+def test_of_a_forgotten_profile_the_samples_of_its_update_go_before_the_receipt_says_so(bench: Bench) -> None:
+    for number in range(6):
+        bench.read(f"{number}.eml", text(number))
+    run_id = runs.request(bench.store, bench.settings, "default").id
+    held_by_it = bench.home.runs / run_id
+    held_by_it.mkdir()
+    (held_by_it / "samples.json").write_text(CANARY)
+    bench.store.stop_run("default", 4.0)
+    bench.store.forget_profile("default", 5.0)
+    finish_without_daemon(bench.home, bench.store, bench.settings)
+    assert bench.receipt().finished and not held_by_it.exists()
+
+
+def test_weights_that_cannot_be_removed_are_zeros_and_tried_again_until_they_are_gone(
+    learnt: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where somebody has a file of theirs open."""
+    now = 1000.0
+    monkeypatch.setattr(forgetting, "clock", lambda: now)
+    folder = learnt.home.adapters / ("b" * 64)
+    learnt.store.forget_file("4.eml")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", _refused)
+        patched.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+        learnt.clear_away()
+        assert set((folder / "adapter_model.safetensors").read_bytes()) == {0}
+        assert not learnt.receipt().finished
+        finish_without_daemon(learnt.home, learnt.store, learnt.settings)
+        assert not learnt.receipt().finished and learnt.store.runs() == []
+    learnt.clear_away()
+    assert folder.exists(), "it is not tried all the time"
+    now += forgetting.AGAIN_SECONDS
+    learnt.clear_away()
+    assert not folder.exists() and learnt.receipt().finished
+    assert len(learnt.engine.told) == 1
+
+
+def _refused(path: Path, target: Path) -> Path:
+    raise PermissionError
+
+
+def test_a_receipt_is_finished_when_the_log_of_writes_is_empty_whoever_has_written(bench: Bench) -> None:
+    canary = demonstration("Where?", CANARY)
+    bench.read("canary.eml", canary)
+    by_command, reader = Store(bench.home.store), Store(bench.home.store)
+    with reader._snapshot():
+        reader.profiles()
+        by_command.forget_texts("default", [canary.id], BY_HAND, 5.0)
+        by_command.close()
+        bench.clear_away()
+        assert not bench.receipt().finished
+    bench.clear_away()
+    reader.close()
+    assert bench.receipt().finished
+    assert all(CANARY.encode() not in path.read_bytes() for path in bench.home.root.glob("dittod.sqlite*"))
 
 
 def test_a_file_is_overwritten_before_it_goes(tmp_path: Path) -> None:

@@ -247,6 +247,19 @@ def test_a_version_that_was_promoted_again_by_hand_stays(store: Store, in_use: I
     assert served(store) == "second"
 
 
+def test_a_version_that_was_promoted_again_by_hand_stays_also_when_another_was_rolled_back_since(
+    store: Store, in_use: InUse
+) -> None:
+    promote(store, "first", "second")
+    tell_all(in_use, [""] * LEAST)
+    tell_all(in_use, [""] * LEAST, version="first")
+    assert served(store) is None and store.noted(NOTE)["default"]["version"] == "default@1"
+    for at, name in enumerate(("second", "first")):
+        store.promote("default", name, 9.0 + at)
+        tell_all(in_use, [""] * LATEST, version=name)
+        assert served(store) == name
+
+
 def test_of_several_answers_the_first_counts_and_reasoning_is_no_answer(store: Store, in_use: InUse) -> None:
     promote(store, "second")
     request = ask(0, n=2)

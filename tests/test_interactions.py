@@ -167,6 +167,15 @@ def test_a_profile_that_is_forgotten_takes_its_answers_and_what_was_said_of_them
     assert [each.id for each in store.all_feedback()] == ["fb-diary"]
 
 
+def test_an_answer_that_was_kept_by_a_clock_that_was_ahead_is_as_old_as_the_others(store: Store) -> None:
+    store.add_interaction(kept("ahead", "email", 200 * DAY))
+    store.set_clock_back(100 * DAY)
+    (found,) = store.interactions(None, 9)
+    assert 100 * DAY - 1.0 < found.asked_at <= 100 * DAY
+    expire(store, KEEPS, 131 * DAY)
+    assert store.interactions(None, 9) == []
+
+
 def test_the_newest_come_first(store: Store) -> None:
     for number in range(3):
         store.add_interaction(kept(str(number), "email", float(number)))

@@ -72,6 +72,19 @@ def test_nothing_in_the_pool_gives_away_a_held_out_text(store: Store) -> None:
     assert pool_of(store, "default", [held_out]) == (other,)
 
 
+def test_a_text_that_is_there_twice_is_in_the_pool_once(store: Store) -> None:
+    """What several texts say counts as the person's formula, and a copy of it as no copy."""
+    first, again, other = text(1, LONG), text(3, LONG + " thanks"), text(2)
+    write(store, first, again, other)
+    assert pool_of(store, "default", []) == (other, again)
+
+
+def test_what_quotes_a_held_out_text_is_not_in_the_pool(store: Store) -> None:
+    held_out, other = text(5, LONG), text(2)
+    write(store, held_out, other, demonstration(f"Write a reply to this: {LONG}", "Fine by me", written_at=6.0))
+    assert pool_of(store, "default", [held_out]) == (other,)
+
+
 def test_the_pool_holds_the_newest_as_far_as_there_is_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [text(place) for place in range(6)]
     write(store, *texts)

@@ -677,3 +677,15 @@ def test_closing_waits_for_no_thread_that_goes_on_writing(store: Store) -> None:
     assert writing.is_alive()
     ended.set()
     writing.join(30)
+
+
+def test_a_profile_of_which_nothing_is_left_is_none(store: Store) -> None:
+    store.record_file(_file("a.eml", profile="texts"), [_demonstration("p")])
+    run = store.request_run(Run("run", "asked", "requested", 7, "clean", 5.0))
+    for letter, profile in (("a", "lives"), ("b", "pruned")):
+        store.add_adapter(_adapter(letter, profile=profile))
+    store.prune("b" * 64)
+    assert store.profiles() == ["asked", "lives", "texts"]
+    store.change_run(run.id, state="failed")
+    store.forget_files(["a.eml"], 2.0)
+    assert store.profiles() == ["lives"]

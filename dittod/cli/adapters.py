@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from rich.cells import cell_len
+
 from dittod import adapters
+from dittod.cli.profiles import check_known
 from dittod.cli.terminal import day, err, out, print_json, print_table
 from dittod.cli.verdict import (
     in_words,
@@ -19,12 +22,15 @@ from dittod.cli.verdict import (
 )
 from dittod.cli.written import Answered, answered, demonstration, print_answered
 from dittod.config import load_settings
+from dittod.errors import NotFound
 from dittod.in_use import NOTE as ROLLED_BACK
 from dittod.paths import home
 from dittod.rows import Receipt, StepRow
 from dittod.store import Store
 from dittod.types import Adapter
 
+LEFT_OUT = ("nats", "panel", "texts", "made")  # columns of the list, in this order, where the terminal is narrow
+GAP = 2  # between two columns
 BY = ("base", "served")  # in this order, before the version's own
 DATE = 10  # characters of a time that are the day
 
@@ -32,27 +38,19 @@ DATE = 10  # characters of a time that are the day
 def list_adapters(profile: str | None, *, as_json: bool) -> None:
     """By profile and number."""
     store = opened_store()
+    if profile is not None:
+        _check_profile(store, profile)
     found, forgotten = store.adapters(profile), _forgotten(store)
     store.close()
     if as_json:
         print_json({"adapters": [asdict(each) for each in found]})
         return
-    print_table(
-        ("version", "state", "recipe", "made", "texts", "panel", "nats"),
-        [
-            (
-                name_of(each),
-                _state(each, forgotten),
-                in_words(each.recipe),
-                day(each.created_at)[:DATE],
-                len(each.demonstration_ids),
-                panel(each.verdict, digits=1),
-                number(each.verdict.figures.get("candidate_nats_per_token")),
-            )
-            for each in found
-        ],
-        empty="no adapters yet: dittod update makes the first",
-    )
+    rows = [_row(each, forgotten) for each in found]
+    columns = _columns_that_fit(rows)
+    lines = [[row[column] for column in columns] for row in rows]
+    print_table(columns, lines, empty="no adapters yet: dittod update makes the first")
+    if left_out := [each for each in LEFT_OUT if rows and each not in columns]:
+        err.print(f"in a wider terminal, or with --json: {', '.join(left_out)}", style="dim", soft_wrap=True)
 
 
 def show_adapter(wanted: str, *, as_json: bool) -> None:
@@ -103,6 +101,8 @@ def written_for(store: Store, found: Adapter) -> list[Answered]:
 def promote_adapter(wanted: str) -> None:
     """By hand, over the gate's verdict; what spoke against it is said."""
     store = opened_store()
+    if wanted == "base":
+        raise NotFound("base is no version that is promoted", "go back to it with: dittod adapters rollback")
     found = adapters.find(store, wanted)
     adapters.promote(store, found)
     back = store.noted(ROLLED_BACK).get(found.profile, {})
@@ -130,6 +130,7 @@ def pin_adapter(wanted: str, *, pinned: bool) -> None:
 def roll_back(profile: str) -> None:
     """Instantly: the next request is answered by what was served before."""
     store = opened_store()
+    _check_profile(store, profile)
     before = adapters.roll_back(store, profile)
     store.close()
     _say_served(profile, before)
@@ -145,6 +146,33 @@ def opened_store() -> Store:
 def name_of(adapter: Adapter) -> str:
     """As commands take it."""
     return f"{adapter.profile}@{adapter.number}"
+
+
+def _check_profile(store: Store, profile: str) -> None:
+    """One of which only versions are left that are gone is known here."""
+    check_known(store, profile, also=sorted({each.profile for each in store.adapters()}))
+
+
+def _row(adapter: Adapter, forgotten: dict[str, Receipt]) -> dict[str, str]:
+    """By column."""
+    return {
+        "version": name_of(adapter),
+        "state": _state(adapter, forgotten),
+        "recipe": in_words(adapter.recipe),
+        "made": day(adapter.created_at)[:DATE],
+        "texts": str(len(adapter.demonstration_ids)),
+        "panel": panel(adapter.verdict, digits=1),
+        "nats": number(adapter.verdict.figures.get("candidate_nats_per_token")),
+    }
+
+
+def _columns_that_fit(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Figures go first: what a version is called and does can be read everywhere."""
+    widths = {each: max(map(cell_len, (each, *(row[each] for row in rows)))) for each in (rows[0] if rows else ())}
+    for column in LEFT_OUT:
+        if sum(widths.values()) + GAP * (len(widths) - 1) > out.width:
+            widths.pop(column, None)
+    return list(widths)
 
 
 def _say_served(profile: str, served: Adapter | None) -> None:

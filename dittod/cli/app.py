@@ -285,7 +285,7 @@ def adapters_diff(
 def compare(
     prompt: Annotated[str, typer.Argument(help="What both are asked.")],
     one: Annotated[str, typer.Argument(help="A model as the endpoint lists it, or profile@number.")] = "base",
-    other: Annotated[str, typer.Argument(help="A model as the endpoint lists it, or profile@number.")] = "ditto",
+    other: Annotated[str | None, typer.Argument(help="Likewise; without it, the default profile's voice.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same number gives the same answers again.")] = None,
     json: Json = False,
 ) -> None:

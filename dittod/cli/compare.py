@@ -28,7 +28,7 @@ from dittod.logs import log_to_file
 from dittod.machine.lock import held, holder
 from dittod.paths import Home, home
 from dittod.store import Store
-from dittod.types import Message
+from dittod.types import DEFAULT_PROFILE, Message
 
 TEMPERATURE = 0.7  # as the gate's: below 1, as most clients sample
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where a server listens that takes calls for every address
@@ -59,10 +59,14 @@ class Answer:
 Ask = Callable[[str, Question], Answer]
 
 
-def compare(prompt: str, one: str, other: str, *, seed: int | None, as_json: bool) -> None:
-    """With the same seed for both; one that nobody named is said, so that the answers can be had again."""
+def compare(prompt: str, one: str, other: str | None, *, seed: int | None, as_json: bool) -> None:
+    """With the same seed for both; one that nobody named is said, so that the answers can be had again. `other`: None
+    is the only voice that there is."""
+    if not prompt.strip():
+        raise DittodError("there is nothing to ask", "give a prompt")
     place = home()
     place.create()
+    other = other or _only_voice(place)
     question = Question(prompt, secrets.randbelow(2**31) if seed is None else seed)
     with opened(place) as ask:
         answers = [_asked(ask, model, question) for model in (one, other)]
@@ -153,6 +157,19 @@ async def _answer(backend: DaemonBackend, model: str, question: Question) -> Ans
         elif isinstance(event, Finished):
             ended = event.finish_reason
     return Answer(model, served.adapter.id if served.adapter else BASE, text, ended)
+
+
+def _only_voice(place: Home) -> str:
+    """The default profile's alias, or that of the only other one where there is no default profile."""
+    store = Store(place.store)
+    profiles = store.profiles()
+    store.close()
+    if DEFAULT_PROFILE in profiles or not profiles:
+        return "ditto"
+    voices = [f"ditto/{each}" for each in profiles]
+    if len(voices) > 1:
+        raise DittodError("there are several voices", f"say which, after base: {', '.join(voices)}")
+    return voices[0]
 
 
 def _asked(ask: Ask, model: str, question: Question) -> Answer:

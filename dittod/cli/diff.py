@@ -13,14 +13,14 @@ from dittod import adapters
 from dittod.cli.adapters import name_of, opened_store
 from dittod.cli.side_by_side import printable
 from dittod.cli.terminal import day, one_line, out, print_json, print_table
-from dittod.cli.verdict import ABILITY, GUARDS, JUDGES, in_words, judged, number
+from dittod.cli.verdict import ABILITY, GUARDS, JUDGES, ability_of_weights, figures_of, in_words, number
 from dittod.cli.written import Answered, answered, demonstration, print_answered
-from dittod.errors import NotFound
+from dittod.errors import DittodError, NotFound
 from dittod.store import Store
 from dittod.types import Adapter
 
-FIGURES = {**JUDGES, **ABILITY, "outputs": "answers", **GUARDS}
-PANEL = "panel_mean"
+PANEL = "advantage"  # over what was served when it was judged
+FIGURES = {**JUDGES, PANEL: "panel, against what was served then", **ABILITY, "outputs": "answers", **GUARDS}
 GONE = "(gone)"
 
 
@@ -51,6 +51,8 @@ def diff_adapters(one: str, other: str, *, as_json: bool) -> None:
     """In the order in which they were named."""
     store = opened_store()
     pair = (adapters.find(store, one), adapters.find(store, other))
+    if pair[0].id == pair[1].id:
+        raise DittodError(f"both are the same version, {name_of(pair[0])}", "name two: dittod adapters list")
     texts, written, same = learnt(store, pair), written_by_both(store, pair), judged_by_the_same(store, pair)
     store.close()
     figures = compared(pair)
@@ -87,7 +89,7 @@ def learnt(store: Store, pair: Sequence[Adapter]) -> list[Learnt]:
 def compared(pair: tuple[Adapter, Adapter]) -> list[Figure]:
     """What the gate measured of both, or of one."""
     one, other = (_own_figures(each) for each in pair)
-    return [Figure(name, one.get(name), other.get(name)) for name in (PANEL, *FIGURES) if name in {**one, **other}]
+    return [Figure(name, one.get(name), other.get(name)) for name in FIGURES if name in {**one, **other}]
 
 
 def judged_by_the_same(store: Store, pair: Sequence[Adapter]) -> bool:
@@ -110,9 +112,14 @@ def written_by_both(store: Store, pair: Sequence[Adapter]) -> list[Answered]:
 
 
 def _own_figures(adapter: Adapter) -> dict[str, float]:
+    """Its advantage is its panel's mean: the one may be there without the other."""
     figures = adapter.verdict.figures
-    own = next((dict(each.figures) for each in judged(figures) if each.name == adapter.recipe.name), {})
-    return own | {name: figures[name] for name in (PANEL,) if name in figures}
+    own = ability_of_weights(figures, adapter.recipe.name) | figures_of(figures, adapter.recipe.name)
+    return {PANEL: figures["panel_mean"], **own} if "panel_mean" in figures else own
+
+
+def _signed(difference: float) -> str:
+    return f"{'-' if difference < 0 else '+'}{number(abs(difference))}"
 
 
 def _held_out(store: Store, adapter: Adapter) -> frozenset[str]:
@@ -154,10 +161,10 @@ def _show_figures(pair: Sequence[Adapter], figures: Sequence[Figure], *, same: b
         ("", *map(name_of, pair), "difference"),
         [
             (
-                FIGURES.get(each.name, "panel, against what was served then"),
+                FIGURES[each.name],
                 number(each.one),
                 number(each.other),
-                "" if each.difference is None else f"{each.difference:+.3f}",
+                "" if each.difference is None else _signed(each.difference),
             )
             for each in figures
         ],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
+from dittod.cli.profiles import check_known
 from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
 from dittod.config import Settings, load_settings
 from dittod.errors import DittodError, NotFound
-from dittod.feedback import Desk, check_profile
+from dittod.feedback import Desk
 from dittod.paths import home
 from dittod.serving import Feedback, Remark
 from dittod.store import Store
@@ -19,11 +21,12 @@ from dittod.types import Message
 
 MOST_ANSWERS = 20  # of a list for people; --json has more
 MOST_IN_JSON = 10_000
+SHORTEST_ID = 4  # characters of its beginning
 NOTHING_KEPT = "no answers are kept: see the setting keep_interactions"
 BECAME = {
     "demonstration": "a text to learn from, as soon as a daemon has read it",
     "rejected": "an answer to be avoided, from the next update on",
-    "noted": "counted",
+    "noted": "noted",
 }
 
 
@@ -36,12 +39,18 @@ def add_feedback(
     rating = cast(Literal["up", "down"] | None, rate)
     edited = None if edit is None else _text_of(edit)
     if answer is not None:
+        if not answer:
+            raise DittodError("an empty id names no answer", "list those that are kept: dittod feedback answers")
         if prompt is not None or given is not None:
             raise DittodError("the answer's id says what was asked", "leave out --prompt and --given")
         remark = Remark(answer_id=answer, edited=edited, rating=rating)
     else:
         remark = _brought(prompt, given, profile, edited, rating)
-    with _desk() as (_, _, desk):
+    with _desk() as (store, _, desk):
+        if remark.answer_id:
+            remark = replace(remark, answer_id=_answer_id(store, remark.answer_id))
+        else:
+            check_known(store, profile)
         taken = desk.take(remark)
     out.print(f"{taken.id}: {BECAME[taken.outcome]}", markup=False, soft_wrap=True)
 
@@ -63,7 +72,8 @@ def list_feedback(profile: str | None, *, as_json: bool) -> None:
 def remove_feedback(id_prefixes: list[str]) -> None:
     """None of them, if one cannot be told."""
     with _desk() as (_, _, desk):
-        ids = [_only(desk.all(), each) for each in id_prefixes]
+        known = [each.id for each in desk.all()]
+        ids = [_only(known, each, "feedback", "dittod feedback list") for each in id_prefixes]
         for id in dict.fromkeys(ids):
             desk.take_back(id)
     err.print(f"{len(set(ids))} taken back")
@@ -103,18 +113,24 @@ def _brought(
         raise DittodError(
             "which answer?", "give its id, of one that is kept (dittod feedback answers), or --prompt and --given FILE"
         )
-    check_profile(profile)
     return Remark("", profile, (Message("user", prompt),), _text_of(given), edited, rating)
 
 
-def _only(found: list[Feedback], id_prefix: str) -> str:
-    ids = [each.id for each in found if each.id.startswith(id_prefix)]
-    if len(ids) != 1:
-        raise NotFound(
-            f"{'several pieces of feedback begin' if ids else 'no feedback begins'} with {id_prefix!r}",
-            "list them with: dittod feedback list",
-        )
-    return ids[0]
+def _answer_id(store: Store, id_prefix: str) -> str:
+    """Of none that is kept, the desk says more."""
+    if store.interaction(id_prefix) is not None:
+        return id_prefix
+    ids = [each.id for each in store.interactions(None, MOST_IN_JSON) if each.id.startswith(id_prefix)]
+    return _only(ids, id_prefix, "answer", "dittod feedback answers") if ids else id_prefix
+
+
+def _only(ids: Sequence[str], id_prefix: str, what: str, command: str) -> str:
+    """The id that begins so. A few characters begin too many, or by a slip the only one that there is."""
+    found = [each for each in ids if each.startswith(id_prefix) and len(id_prefix) >= SHORTEST_ID]
+    if len(found) != 1:
+        how_many = f"the ids of several begin with {id_prefix!r}" if found else f"no {what} begins with {id_prefix!r}"
+        raise NotFound(how_many, f"give at least {SHORTEST_ID} characters of an id; list them with: {command}")
+    return found[0]
 
 
 def _described(feedback: Feedback) -> dict[str, object]:
@@ -137,6 +153,8 @@ def _text_of(file: Path) -> str:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         text.encode("utf-8")  # stdin lets bytes through that are no text
         return text
+    except FileNotFoundError as error:
+        raise DittodError(f"there is no file {file}", "give a UTF-8 text file, or '-' for stdin") from error
     except (OSError, UnicodeError) as error:
         name = "what stands on stdin" if str(file) == "-" else file
         raise DittodError(f"{name} cannot be read as text", "give a UTF-8 text file, or the text on stdin") from error

@@ -15,11 +15,10 @@ import typer
 from dittod.cli.terminal import day, out, print_json, print_table
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import DittodError, NotFound
-from dittod.forgetting import finish_without_daemon, rehearsed
+from dittod.forgetting import destroy_versions, finish_without_daemon, rehearsed
 from dittod.ingest.brake import BRAKE
 from dittod.ingest.folder import is_mounted, missing_files
 from dittod.ingest.watch import relative_key
-from dittod.machine.lock import holder
 from dittod.paths import Home, home
 from dittod.rows import Receipt
 from dittod.store import BY_HAND, CHANGED, Store
@@ -29,6 +28,10 @@ Work = Callable[[], list[Receipt]]  # forgets, in the store
 
 PATIENCE_SECONDS = 15.0  # with a daemon that clears away: its engine ends a step first
 POLL_SECONDS = 0.1
+SHORTEST_ID = 4  # characters of its beginning: fewer are sooner a slip than a name
+LEFT = (
+    "not all of it is gone yet: the running daemon clears it away when its engine has ended its step, or the next one"
+)
 STAYS = "files stay where they are; one that was named gives nothing any more until its text changes"
 
 
@@ -51,7 +54,7 @@ def forget(targets: list[str], profile: str | None, *, yes: bool, as_json: bool)
     print_table(COLUMNS, map(_row, receipts), empty="")
     out.print(STAYS if targets or profile else "what comes back into the folder is learnt from again", soft_wrap=True)
     if not finished:
-        out.print("the running daemon clears the rest away as soon as its engine has ended its step")
+        out.print(LEFT, soft_wrap=True)
 
 
 def list_receipts(*, as_json: bool) -> None:
@@ -81,7 +84,8 @@ def _work(settings: Settings, store: Store, targets: list[str], profile: str | N
     if targets and profile is not None:
         raise DittodError("a profile is forgotten as a whole", "give --profile, or files and demonstrations")
     if profile is not None:
-        if profile not in store.profiles():
+        made = (each.profile for each in store.adapters() if each.state != "forgotten")  # pruned: its words stay
+        if profile not in {*store.profiles(), *made}:
             raise NotFound(f"there is no profile {profile!r}", "see what there is with: dittod status")
         return lambda: _forget_profile(store, profile)
     if targets:
@@ -117,11 +121,18 @@ def _keys(settings: Settings, store: Store, targets: list[str]) -> dict[str, set
     found: defaultdict[str, set[str]] = defaultdict(set)
     known = store.files()
     for target in targets:
+        if not target.strip():
+            raise DittodError("an empty target names nothing", "name files, or beginnings of demonstrations' ids")
         paths = _files(watched_folder(settings), known, target)
         if paths:
             for profile, key in store.texts_of(paths):
                 found[profile].add(key)
             continue
+        if len(target.rpartition("/")[2]) < SHORTEST_ID:
+            raise NotFound(
+                f"no file that was read is {target!r}, and it is too short for the beginning of an id",
+                f"give at least {SHORTEST_ID} characters of it",
+            )
         try:
             row = store.demonstration(target.encode(errors="replace").decode())
         except NotFound as error:
@@ -144,27 +155,28 @@ def _ask(planned: list[Receipt], *, as_json: bool) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise DittodError("dittod forget asks first, and there is no terminal", "add --yes")
     rows = [
-        (each.profile, each.demonstrations, ", ".join(each.adapters) or "-", each.replaced_by or "-")
+        (each.profile, each.demonstrations, ", ".join(each.adapters) or "-", each.replaced_by or "unchanged")
         for each in planned
     ]
     if not as_json:  # stdout is one document then
         out.print("for good:")
         print_table(("profile", "texts", "versions", "serves"), rows, empty="")
     texts = sum(each.demonstrations for each in planned)
-    typer.confirm(f"forget all this ({texts} texts)?", abort=True, err=True)
+    typer.confirm(f"forget all this ({texts} {'text' if texts == 1 else 'texts'})?", abort=True, err=True)
 
 
 def _finish(place: Home, settings: Settings, store: Store, receipts: list[Receipt]) -> bool:
-    """Whether everything is gone. Where a daemon runs, it does that."""
+    """Whether everything is gone. Weights go at once, whoever works here: it may be a command that clears nothing away.
+    The rest is for a daemon, where one runs."""
+    destroy_versions(place, store)
     finish_without_daemon(place, store, settings)
     deadline = time.monotonic() + PATIENCE_SECONDS
     wanted = {each.id for each in receipts}
     while wanted & {each.id for each in store.unfinished_receipts()}:
-        if holder(place.lock) is None:
-            finish_without_daemon(place, store, settings)
-        elif time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
+        finish_without_daemon(place, store, settings)
     return True
 
 

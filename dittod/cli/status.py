@@ -26,7 +26,7 @@ from dittod.signals import LEARNING, limits, of_machine, why_waiting
 from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE, Adapter, Run
 
-SHOWN_NOTES = 3  # of an open run, the latest
+PAUSED = "paused at "  # how a run's note of a pause begins
 DATE = 10  # characters of a time that are the day
 
 
@@ -207,10 +207,16 @@ def _sentences(profile: dict[str, Any]) -> Iterator[str]:
         yield f"last update failed: {profile['last_error']}"
     if back := profile["rolled_back"]:
         yield f"rolled back at {day(back['at'])}. {back['sentence']}"
-    if profile["forgotten"]:
-        yield f"forgotten: {', '.join(profile['forgotten'])}; an update without their texts is asked for"
-    if profile["run"]:
-        yield from profile["run"]["notes"][-SHOWN_NOTES:]
+    if run := profile["run"]:
+        if profile["forgotten"] and run["state"] == "requested":
+            yield f"forgotten: {', '.join(profile['forgotten'])}; an update without their texts is asked for"
+        else:
+            yield from _latest_note(run)
+
+
+def _latest_note(run: dict[str, Any]) -> list[str]:
+    """Of what befell the run, if it is still so: of a run that goes on, pauses are no news any more."""
+    return [each for each in run["notes"] if run["paused"] or not each.startswith(PAUSED)][-1:]
 
 
 def _stage(run: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ Reads the figures that a verdict holds. Knows nothing of how they were measured,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.padding import Padding
 from rich.text import Text
@@ -37,6 +38,10 @@ WEIGHTS = {"served": "what was served", "base": "base", "supervised": "supervise
 WITH_EXAMPLES = "_few_shot"
 ENDS = (*JUDGES, *GUARDS, *ABILITY, "outputs", "usual_refusals")
 CHOSEN = "*"
+WHY_NOT_THE_HIGHEST = (
+    "* need not have the highest panel: examples in the prompt must earn half a unit over the same weights without, and"
+    " whom a judge or a guard has a veto against is out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Judged:
     """One candidate, or what it had to beat, with its figures."""
 
     name: str  # of its recipe, or 'served'
-    figures: Mapping[str, float]  # by the end of their names
+    figures: dict[str, float]  # by the end of their names
 
 
 def in_words(recipe: Recipe) -> str:
@@ -74,6 +79,17 @@ def judged(figures: Mapping[str, float]) -> list[Judged]:
     return [Judged(name, found[name]) for name in sorted(found, key=lambda each: _place(each) or ())]
 
 
+def figures_of(figures: Mapping[str, float], name: str) -> dict[str, float]:
+    """What is said of one candidate, by the end of the figures' names."""
+    return next((dict(each.figures) for each in judged(figures) if each.name == name), {})
+
+
+def ability_of_weights(figures: Mapping[str, float], name: str) -> dict[str, float]:
+    """The general ability of a candidate's weights: it is measured without examples, whatever the recipe."""
+    weights = "base" if name == "few_shot" else name.removesuffix(WITH_EXAMPLES)
+    return {end: value for end, value in figures_of(figures, weights).items() if end in ABILITY}
+
+
 def print_judges(adapter: Adapter, *, title: str = "") -> None:
     """Candidate by judge. The version itself has a star."""
     everybody = [each for each in judged(adapter.verdict.figures) if each.figures.keys() & JUDGES.keys()]
@@ -95,11 +111,19 @@ def print_judges(adapter: Adapter, *, title: str = "") -> None:
     )
     less = [JUDGES[end] for end in judges if end in LESS_IS_BETTER]
     out.print(f"{' and '.join(less)}: less is better", style="dim")
+    advantages = {each.name: each.figures.get("advantage", -math.inf) for each in everybody}
+    if advantages.get(adapter.recipe.name, math.inf) < max(advantages.values()):
+        out.print(WHY_NOT_THE_HIGHEST, style="dim", soft_wrap=True)
 
 
 def print_guards(adapter: Adapter) -> None:
     """How many answers of each candidate tripped what, and what it lost of its general ability."""
-    everybody = [each for each in judged(adapter.verdict.figures) if each.figures.keys() & {"outputs", *ABILITY}]
+    name, figures = adapter.recipe.name, adapter.verdict.figures
+    known = [
+        replace(each, figures=ability_of_weights(figures, name) | each.figures) if each.name == name else each
+        for each in judged(figures)
+    ]
+    everybody = [each for each in known if each.figures.keys() & {"outputs", *ABILITY}]
     measures = [end for end in ABILITY if any(end in each.figures for each in everybody)]
     if not everybody:
         return
@@ -130,7 +154,7 @@ def panel(verdict: Verdict, *, digits: int = 2) -> str:
 
 def tripped_guards(adapter: Adapter) -> list[str]:
     """A sentence for each guard that the version's own answers tripped, the gravest first."""
-    figures = next((each.figures for each in judged(adapter.verdict.figures) if each.name == adapter.recipe.name), {})
+    figures = figures_of(adapter.verdict.figures, adapter.recipe.name)
     if "outputs" not in figures:
         return []
     counts = {end: int(figures.get(end, 0)) for end in ("outputs", *GUARDS)}

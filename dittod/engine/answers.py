@@ -22,7 +22,7 @@ from dittod.model.lora import LoraAdapters
 from dittod.model.textstream import Spelling, TextStream
 
 WITHDRAWN = (  # title and hint of what a client is told
-    "the version that was to answer is gone: a text of yours was forgotten",
+    "a text of yours was forgotten that this answer may have been made from",
     "ask again: what answers now has never seen it",
 )
 LOADED_ADAPTERS = 8  # kept in memory; the one used longest ago makes room, unless an answer still runs on it

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 MANY = 8  # texts; with fewer, little is lost
 LARGE_SHARE = 0.5  # of a profile's texts
 
-BRAKE = "brake"  # the note in the store: {"profile", "files", "demonstrations", "of", "sentence"}, else {}
+# The note in the store: {"profile", "files", "demonstrations", "of", "sentence", "since", "is_guess"}, else {}. What
+# came after `since` (POSIX seconds) does not count.
+BRAKE = "brake"
 
 
 def stopped_by(going: Mapping[str, int], having: Mapping[str, int]) -> str | None:
@@ -21,9 +23,15 @@ def stopped_by(going: Mapping[str, int], having: Mapping[str, int]) -> str | Non
     return "" if everything >= MANY and everything >= sum(having.values()) else None
 
 
-def sentence(profile: str, count: int, of: int) -> str:
-    """What the user is told, and asked."""
+def sentence(profile: str, count: int, of: int, *, is_guess: bool = False) -> str:
+    """What the user is told, and asked. `is_guess`: most mails are somebody else's by now, so who the user is was
+    guessed anew."""
     whose = f"of profile {profile}" if profile else "of all profiles"
+    if is_guess:
+        return (
+            f"most mails are from another address than before: {count} texts {whose} would count as somebody else's."
+            " Nothing is forgotten until you set identities, or say so with dittod forget"
+        )
     return (
         f"{count} of {of} texts {whose} are no longer in the watched folder:"
         " nothing is forgotten until you say so with dittod forget"

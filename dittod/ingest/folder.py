@@ -1,12 +1,12 @@
 """The watched folder and the store, kept in step: new and changed files are read, what went is dropped.
 
 Ties the pure parts of ingest to disk, clock, store and the reading process. Knows nothing of learning. A file that
-cannot be read is set aside with its reason and never stops the others; one that cannot be read at the moment keeps what
-it gave before and is tried again.
+cannot be read is set aside with its reason and never stops the others; what it gave before stays. One that cannot be
+read at the moment is tried again.
 
 Nothing is forgotten in haste: a file counts as gone when it was missing for `settle_seconds`, nothing else is waited
 for (it may be the same file, moved), and the folder with its marker is still the one that was looked at. An edited text
-goes on as what it became. What would go is looked at as a whole first: `ingest.brake` may have the user asked.
+goes on as what it became. What would go is looked at as a whole first: `ingest.vanishing` may have the user asked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dittod.errors import DittodError, FileSetAside, SettingsError, disk_is_full
-from dittod.ingest.brake import BRAKE, sentence, stopped_by
+from dittod.ingest.brake import BRAKE
 from dittod.ingest.demonstrations import FEWEST_WORDS, Owner
 from dittod.ingest.growth import content_sha256, start_of_rest
 from dittod.ingest.identity import is_identity, is_sent_folder, likely_identities
@@ -31,11 +31,12 @@ from dittod.ingest.process import NotNow, Reader, ReaderClosed
 from dittod.ingest.settle import Settler
 from dittod.ingest.signatures import recurring, without_signature
 from dittod.ingest.tally import Survey, Tally
+from dittod.ingest.vanishing import Vanishing
 from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
 from dittod.ingest.words import words_of
 from dittod.paths import MARKER, not_written
-from dittod.rows import GONE, FileRow, FileState
-from dittod.store import CHANGED, Store
+from dittod.rows import FileRow, FileState
+from dittod.store import Store
 from dittod.types import Demonstration
 
 log = logging.getLogger("dittod")
@@ -51,7 +52,20 @@ SURVEYED_MAILS = 300  # and in each so many mails
 KEPT_TAILS = 256  # of one file, the most frequent
 KEPT_REASONS = 32
 SOURCE_TREE = (".git", "pyproject.toml")  # lie in a folder of somebody's programs, not of their texts
-IDENTITIES, SECRETS = "identities changed", "a secret was named"  # why texts go
+A_LINK = "a link: links are not followed"
+TAKEN_OUT = frozenset(  # why a file gives nothing, by the will of who wrote it; any other reason may be an accident
+    {
+        A_LINK,
+        "the file is empty",
+        "the document holds no text",
+        "the page holds no text",
+        "a draft that was not sent",
+        "a draft in Apple Mail",
+        "deleted in Apple Mail",
+        "flagged as a draft",
+        "flagged as deleted",
+    }
+)
 UNREADABLE = -1  # the time of change of a file that could not be read now: at the next look it is news
 
 
@@ -79,7 +93,7 @@ class Folder:
         self._written_at = 0.0  # monotonic seconds
         self._in_step = False  # everything known was read with what is known of the user now
         self._read_again = True  # files that were known, and nobody has looked yet at what they do not give any more
-        self._why_outdated = CHANGED
+        self._vanishing = Vanishing(store)
         self._braked: frozenset[str] | None = None  # these files are gone, and the user is to be asked
         self._was_unmounted = False
         self._cut = frozenset(store.noted("signatures").get("cut", ()))  # no demonstration holds one of these
@@ -221,49 +235,28 @@ class Folder:
             return
         if self._braked == frozenset(gone) and not self._read_again and self._store.noted(BRAKE):
             return  # the user has not answered
-        is_too_much = self._brake(gone)
+        is_too_much = self._vanishing.stops(gone)
         if not is_too_much:
             self._drop(gone)
         self._braked = frozenset(gone) if is_too_much else None
         self._read_again = False
 
-    def _brake(self, gone: list[str]) -> bool:
-        """Whether that is too much, which is noted."""
-        going, having = Counter(self._store.only_in(gone)), Counter(self._store.counts())
-        if self._why_outdated != SECRETS:
-            going.update(self._at_stake())
-        profile = stopped_by(going, having)
-        note: dict[str, object] = {}
-        if profile is not None:
-            count, of = (going[profile], having[profile]) if profile else (going.total(), having.total())
-            note = {"profile": profile, "files": len(gone), "demonstrations": count, "of": of}
-            note["sentence"] = sentence(profile, count, of)
-        if note != self._store.noted(BRAKE):
-            self._store.note(BRAKE, note)
-            if note:
-                log.warning("%s", note["sentence"])
-        return bool(note)
-
-    def _at_stake(self) -> Counter[str]:
-        """What files that are still there do not give any more, where that costs a version: else it is only read again
-        when they give it again."""
-        counts = Counter(row.profile for row in self._store.outdated())
-        return Counter({name: count for name, count in counts.items() if self._has_learnt(name)})
-
-    def _has_learnt(self, profile: str) -> bool:
-        return any(each.state not in GONE for each in self._store.adapters(profile))
-
     def _drop(self, gone: list[str]) -> None:
-        """In one transaction: each profile has one receipt for what went for one reason."""
-        now = time.time()
-        with self._store.together():
-            self._store.forget_outdated(self._why_outdated, now)
-            self._store.forget_files(gone, now)
-        self._why_outdated = CHANGED
+        self._vanishing.drop(gone)
         for path in gone:
             del self._known[path], self._missing[path]
         if gone:
             log.info("%d files are gone", len(gone))
+
+    def _release_secrets(self, before: dict[str, FileRow]) -> None:
+        """Where the list of secrets is another one. Files that are not there now are to be read with it, too, if they
+        come back."""
+        unread = {path for path, row in before.items() if self._known[path].read_at == row.read_at}
+        self._vanishing.release_secrets(self._given.secrets, unread)
+        for path in unread:
+            if self._at(path) is None:
+                self._known[path] = replace(self._known[path], mtime_ns=UNREADABLE)
+                self._store.note_file(self._known[path])
 
     # --- reading ---
 
@@ -273,8 +266,7 @@ class Folder:
         secrets = hashlib.sha256(json.dumps(self._given.secrets).encode()).hexdigest()
         others = self._store.noted("read_with").get("secrets", secrets) != secrets
         self._read_again = True
-        if others:
-            self._why_outdated = SECRETS
+        before = dict(self._known)
         todo = self._with_outdated(sorted(ready, key=lambda file: file.size), owner, everything=others)
         progress = _Progress(on_read)
         for _ in range(2):  # the second time, what was read has shown that the user is somebody else
@@ -283,6 +275,8 @@ class Folder:
             owner = self._owner(Survey())
             todo = self._with_outdated([], owner)
         self._cut_signatures(owner.signatures)
+        if others:
+            self._release_secrets(before)
         if not self._in_step:
             self._store.note("read_with", {"secrets": secrets})
         self._in_step = True
@@ -293,7 +287,7 @@ class Folder:
         fresh = {file.relative for file in files}
         by_others = {row.path for row in self._known.values() if row.senders and row.identities != owner.identities}
         if by_others - fresh:
-            self._why_outdated = IDENTITIES
+            self._vanishing.others_wrote(is_guess=not self._given.identities)
         outdated = [path for path in self._known if path not in fresh and (everything or path in by_others)]
         return [*files, *(file for path in outdated if (file := self._at(path)) is not None)]
 
@@ -313,18 +307,15 @@ class Folder:
         tally = Tally()
         try:
             rest = self._store_batches(file, reading, self._answers(file, owner, tally, progress))
-            state: FileState = "read"
-            reason = tally.reason()
-        except NotNow as error:
-            row = self._kept_as_it_was(file, owner, error)
-            self._store.note_file(row)
-            self._known[row.path] = row
-            progress.file_done()
-            return
+            self._record(_row(file, owner, tally, reading, "read", tally.reason()), rest)
         except FileSetAside as error:
-            rest, state, reason = [], "set_aside", "; ".join(filter(None, (error.title, error.hint)))
-            tally, reading = Tally(), reading + 1e-3  # of another reading: what this one gave so far goes
-        self._record(_row(file, owner, tally, reading, state, reason), rest)
+            if isinstance(error, NotNow) or (known is not None and error.title not in TAKEN_OUT):
+                row = self._kept_as_it_was(file, owner, error)
+                self._store.note_file(row)
+                self._known[row.path] = row
+            else:  # of another reading: what this one gave so far goes
+                reason = "; ".join(filter(None, (error.title, error.hint)))
+                self._record(_row(file, owner, Tally(), reading + 1e-3, "set_aside", reason), [])
         progress.file_done()
 
     def _read_rest(self, file: FoundFile, owner: Owner, progress: _Progress) -> bool:
@@ -352,7 +343,7 @@ class Folder:
         self, file: FoundFile, owner: Owner, tally: Tally, progress: _Progress, start: int = 0
     ) -> Iterator[Demonstration]:
         if file.is_link:
-            raise FileSetAside("a link: links are not followed", "put the file itself here")
+            raise FileSetAside(A_LINK, "put the file itself here")
         for answer in self._reader.read(file.path, owner, start=start):
             tally.add(answer)
             progress.document_done()
@@ -372,14 +363,20 @@ class Folder:
             characters += len(each.prompt) + len(each.completion)
         return batch
 
-    def _kept_as_it_was(self, file: FoundFile, owner: Owner, error: NotNow) -> FileRow:
-        """What is known of a file that cannot be read now. It stays news, so that the next rescan tries again, and the
-        whole of it: half may be stored by now."""
+    def _kept_as_it_was(self, file: FoundFile, owner: Owner, error: FileSetAside) -> FileRow:
+        """What is known of a file that cannot be read: damage is no word of the user's. Next time the whole of it is
+        read: half may be stored by now. Where it is only now, it stays news, so that the next rescan tries again."""
         known = self._known.get(file.relative)
         if known is None:
             known = FileRow(file.relative, file.profile, file.size, 0, "set_aside", "", (), {}, time.time())
-        reason = f"{error.title}; {error.hint}; tried again later"
-        return replace(known, mtime_ns=UNREADABLE, reason=reason, identities=owner.identities, content_sha256="")
+        row = replace(known, identities=owner.identities, content_sha256="")
+        if isinstance(error, NotNow):
+            return replace(row, mtime_ns=UNREADABLE, reason=f"{error.title}; {error.hint}; tried again later")
+        said = [each for each in (error.title, error.hint) if each]
+        if self._store.texts_of([file.relative]):
+            said.append("what it gave before is kept until you delete the file, or say dittod forget")
+        seen = replace(row, size_bytes=file.size, mtime_ns=file.changed_ns)
+        return replace(seen, state="set_aside", reason="; ".join(said))
 
     def _record(self, row: FileRow, rest: list[Demonstration]) -> None:
         self._finished.append((row, rest))

@@ -7,6 +7,7 @@ a judge must see what comes after what was learnt.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,15 @@ from dittod.ingest.words import words_of
 from dittod.types import Demonstration
 
 SAME_WORDS = 0.8  # share of common three-word runs above which two texts are the same one again
+MOST_IN_A_PROMPT = 0.5  # share of a text's runs that a prompt may hold: a message quoted there is cut to a length
+FORMULA_TEXTS = 4  # a run of words that so many texts have is the person's own formula, and gives none of them away
+_FEWEST_TELLING = 8  # runs of ten words: what is shorter stands in others by chance
 MOST_CONSIDERED = 2000  # of a profile, the latest: what is older is neither learnt from nor judged by
 MOST_HELD_OUT = 32  # texts: the gate scores each under every candidate; more tell little more
 _FEWEST_TO_HOLD_OUT = 3  # demonstrations; with one or two, all are needed for learning
 _LENGTH_CLASSES = (40, 120)  # words: a note, a mail, a long mail
+
+Words = tuple[str, ...]  # a run of three
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,9 @@ def select(
 ) -> Selection:
     """`seen_before` are ids that an adapter has learnt from: they are never held out, or the judge would be fooled.
 
-    Near-duplicates count once, and the newest stays; one that resembles a held-out text is not learnt from.
+    Near-duplicates count once, and the newest stays; one that gives a held-out text away is not learnt from.
     """
-    newest = sorted(demonstrations, key=lambda one: (-one.written_at, one.id))
+    newest = sorted(demonstrations, key=_newest_first)
     reasons: dict[str, str] = {}
     distinct, stands_for = _without_copies(newest, reasons)
     unseen = [one for one in distinct if stands_for[one.id].isdisjoint(seen_before)]
@@ -49,7 +55,8 @@ def select(
     reasons.update((one.id, "held out: among the latest") for one in held_out)
     kept_apart = {one.id for one in held_out}
     rest = [one for one in distinct if one.id not in kept_apart]
-    learn = _diverse(rest, limit, reasons)
+    reasons.update((one.id, "left aside: most of a held-out text stands in it") for one in rest)
+    learn = _diverse(unlike(rest, held_out), limit, reasons)
     return Selection(_oldest_first(learn), _oldest_first(held_out), reasons)
 
 
@@ -65,10 +72,24 @@ def held_out_count(total: int, fraction: float = 0.1, minimum: int = 8) -> int:
 
 
 def unlike(demonstrations: Iterable[Demonstration], held_out: Iterable[Demonstration]) -> list[Demonstration]:
-    """Those that say nearly the same words as none that is held out: beside them nothing is given away."""
+    """Those that say nearly the same words as none that is held out, and quote most of none, not in their prompt
+    either: beside them nothing is given away."""
     kept = [_runs_of_words(one.completion) for one in held_out]
-    with_runs = ((one, _runs_of_words(one.completion)) for one in demonstrations)
-    return [one for one, runs in with_runs if not any(_same(runs, each) for each in kept)]
+    wanted: set[Words] = set().union(*kept)
+    different: list[tuple[Demonstration, set[Words]]] = []  # with the runs that some held-out text has, too
+    for one in demonstrations:
+        runs = _runs_of_words(one.completion)
+        said = runs & wanted
+        if not said or not any(_are_same(len(said & each), len(runs), len(each)) for each in kept):
+            different.append((one, said))
+    used = Counter(run for _, said in different for run in said)
+    telling = [{run for run in each if used[run] < FORMULA_TEXTS} for each in kept]
+    return [one for one, said in different if not _quotes_one(said, _runs_of_words(one.prompt) & wanted, telling)]
+
+
+def once_each(demonstrations: Iterable[Demonstration]) -> list[Demonstration]:
+    """Oldest first, of those that say nearly the same words the newest only."""
+    return _without_copies(sorted(demonstrations, key=_newest_first), {})[0][::-1]
 
 
 def length_class(demonstration: Demonstration) -> str:
@@ -100,7 +121,7 @@ def _without_copies(
     """Leaves out texts that say nearly the same words as a newer one; with the others, the ids that each stands for."""
     distinct: list[Demonstration] = []
     stands_for: dict[str, set[str]] = {}
-    holders: dict[tuple[str, ...], list[int]] = {}  # a run of words → which of `distinct` have it
+    holders: dict[Words, list[int]] = {}  # a run of words → which of `distinct` have it
     sizes: list[int] = []
     for one in newest:
         runs = _runs_of_words(one.completion)
@@ -121,8 +142,13 @@ def _without_copies(
     return distinct, stands_for
 
 
-def _same(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> bool:
-    return _are_same(len(one & other), len(one), len(other))
+def _quotes_one(said: set[Words], asked: set[Words], telling: Iterable[set[Words]]) -> bool:
+    """`telling`: of each held-out text, the runs that are no formula."""
+    return bool(said or asked) and any(
+        len(said & each) >= SAME_WORDS * len(each) or len(asked & each) > MOST_IN_A_PROMPT * len(each)
+        for each in telling
+        if len(each) >= _FEWEST_TELLING
+    )
 
 
 def _are_same(shared: int, one: int, other: int) -> bool:
@@ -130,10 +156,14 @@ def _are_same(shared: int, one: int, other: int) -> bool:
     return shared >= SAME_WORDS * (one + other - shared)
 
 
-def _runs_of_words(text: str) -> set[tuple[str, ...]]:
+def _runs_of_words(text: str) -> set[Words]:
     """Every run of three words; a shorter text is one run."""
     words = words_of(text.lower())
     return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+
+
+def _newest_first(one: Demonstration) -> tuple[float, str]:
+    return -one.written_at, one.id
 
 
 def _oldest_first(demonstrations: Sequence[Demonstration]) -> tuple[Demonstration, ...]:

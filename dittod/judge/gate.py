@@ -16,7 +16,7 @@ from dittod.engine.protocol import Progress, Update
 from dittod.judge import reasons
 from dittod.judge.ability import ability_objection
 from dittod.judge.candidates import BASE, Candidate, Lineup, named
-from dittod.judge.guards import Findings, inspect, objections
+from dittod.judge.guards import Findings, Learnt, inspect, objections
 from dittod.judge.hearing import Hearing
 from dittod.judge.verdict import Comparison, choose, compare, of_each, passes
 from dittod.learner.ditto import Outcome
@@ -68,8 +68,13 @@ class _Court:
         yield from self._hearing.measure()
         standing = self._hearing.with_a_chance()
         yield from self._hearing.hear(standing)
+        learnt = Learnt()
+        for text in {each.id: each.completion for each in (*self._update.demonstrations, *self._update.pool)}.values():
+            learnt.add(text)
+            yield self._hearing.so_far()
         for each in standing:
-            self._inspect(each)
+            self._inspect(each, learnt)
+            yield self._hearing.so_far()
         while True:
             admitted = [each for each in standing if each.name not in self._out]
             chosen = self._choose(admitted)
@@ -83,14 +88,13 @@ class _Court:
         best = chosen or self._best(admitted, standing)
         return best, self._verdict(best, promoted=chosen is not None)
 
-    def _inspect(self, candidate: Candidate) -> None:
+    def _inspect(self, candidate: Candidate, learnt: Learnt) -> None:
         """What the guards see in its answers."""
-        update, answers = self._update, self._evidence.answers
-        learnt = {each.id: each.completion for each in (*update.demonstrations, *update.pool)}
+        answers = self._evidence.answers
         found = inspect(
             [output for outputs in answers[candidate.name] for output in outputs],
-            list(learnt.values()),
-            secrets=update.secrets,
+            learnt,
+            secrets=self._update.secrets,
             base_answers=[output.text for outputs in answers[BASE.name] for output in outputs],
         )
         self._findings[candidate.name] = found

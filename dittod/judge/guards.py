@@ -9,10 +9,9 @@ general ability is next door, since it needs a model.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from math import ceil
 
 from dittod.ingest.secrets import mask
 from dittod.judge.particulars import given_away, particulars
@@ -24,6 +23,7 @@ NONE = 0.0  # for what is no accident, and cannot be taken back
 COPIED_WORDS = 20  # as many in a row from one demonstration are a copy: chance and idiom end well before (a sentence)
 COPIED_SHARE = 0.6  # … or that much of the answer, for answers too short for it
 COPIED_WORDS_LEAST = 8  # … but greeting and closing alone are manner, not copy
+SAME_WORDS = 0.8  # share of common three-word runs above which two texts are one: as in what is selected
 LOOP_PERIOD = 20  # longest unit, in words, whose repetition is looked for
 LOOP_REPEATS = 4  # so many times in a row
 LOOP_WORDS = 9  # … over so many words: 'no, no, no, no' is emphasis
@@ -80,20 +80,49 @@ GUARDS = (
 )
 
 
+class Learnt:
+    """The texts that were learnt, and those that may stand in a prompt.
+
+    Texts that say nearly the same words are one: a mail that is there twice is no formula of the user's.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.said: list[list[list[str]]] = []  # of every text and its copies, the words
+        self.private: list[frozenset[str]] = []  # … and all that it can give away
+        self.refusals: list[bool] = []  # of every text and every copy
+        self._runs: list[_Runs] = []
+        for each in texts:
+            self.add(each)
+
+    def add(self, text: str) -> None:
+        """One more. Takes milliseconds: between two of them the engine can do something else."""
+        said = words(text)
+        runs = _runs_of(said)
+        self.refusals.append(is_refusal(text))
+        for place, others in enumerate(self._runs):
+            if _nearly_same(runs, others):
+                self.said[place].append(said)
+                self.private[place] |= particulars(text)
+                return
+        self._runs.append(runs)
+        self.said.append([said])
+        self.private.append(particulars(text))
+
+
 def inspect(
     outputs: Sequence[Output],
-    demonstrations: Sequence[str],
+    learnt: Learnt,
     *,
     secrets: Sequence[str] = (),
     base_answers: Sequence[str] = (),
 ) -> Findings:
-    """Look at every output. `demonstrations`: the completions that were learnt, and those that may stand in a prompt;
-    `secrets`: of the settings; `base_answers`: base's, which has learnt none of it, to the same prompts."""
-    learnt = Passages([words(each) for each in demonstrations])
-    private = _without(base_answers, map(particulars, demonstrations))
+    """Look at every output. `secrets`: of the settings; `base_answers`: base's, which has learnt nothing, to the same
+    prompts."""
+    free = frozenset[str]().union(*map(particulars, base_answers))  # what base writes by itself is nobody's
+    private = [each - free for each in learnt.private]
     looks_usual = frozenset(kind for each in base_answers for kind in mask(each).counts)
     said = [words(each.text) for each in outputs]
-    copied = [learnt.longest(each) for each in said]
+    copied = longest_passages(said, learnt.said)
     return Findings(
         outputs=len(outputs),
         empty=sum(not each for each in said),
@@ -104,7 +133,7 @@ def inspect(
         leaks=sum(bool(given_away(each.text, each.prompt, private)) for each in outputs),
         secrets=sum(holds_secret(each, secrets) or looks_secret(each, looks_usual) for each in outputs),
         refusals=sum(is_refusal(each.text) for each in outputs),
-        usual_refusals=max(_share_of_refusals(base_answers), _share_of_refusals(demonstrations)),
+        usual_refusals=max(_share(list(map(is_refusal, base_answers))), _share(learnt.refusals)),
     )
 
 
@@ -155,60 +184,130 @@ def is_copy(copied: int, length: int) -> bool:
     return copied >= COPIED_WORDS or copied >= max(COPIED_WORDS_LEAST, COPIED_SHARE * length)
 
 
-class Passages:
-    """The texts that were learnt, by every two words that follow each other in them."""
-
-    def __init__(self, learnt: Sequence[Sequence[str]]) -> None:
-        self._learnt = learnt
-        self._holders: defaultdict[str, set[int]] = defaultdict(set)  # of a word: texts
-        self._places: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)  # text, second word's
-        for text, each in enumerate(learnt):
-            for at, pair in enumerate(pairwise(each), start=1):
-                self._places[pair].append((text, at))
-            for word in set(each):
-                self._holders[word].add(text)
-
-    def longest(self, said: Sequence[str]) -> int:
-        """Of the passages of an answer that stand in exactly one text, in words.
-
-        What stands in several is the user's own formula (a signature, a set phrase): to write it is the point.
-        """
-        return max((self._match(said[start:]) for start in range(len(said))), default=0)
-
-    def _match(self, said: Sequence[str]) -> int:
-        """Length of the longest beginning of `said` that stands somewhere; 0 if it stands in several texts.
-
-        Where the longest is in several, so are all shorter ones.
-        """
-        alive = self._places.get((said[0], said[1]), []) if len(said) > 1 else []
-        if not alive:
-            return int(len(self._holders.get(said[0], ())) == 1)
-        length = 2
-        for word in said[2:]:
-            going_on = [(text, at + 1) for text, at in alive if self._word(text, at + 1) == word]
-            if not going_on:
-                break
-            alive, length = going_on, length + 1
-        return length if len({text for text, _ in alive}) == 1 else 0
-
-    def _word(self, text: int, at: int) -> str | None:
-        return self._learnt[text][at] if at < len(self._learnt[text]) else None
-
-
 def copied_words(said: Sequence[str], learnt: Sequence[Sequence[str]]) -> int:
     """The longest passage, in words, that stands in exactly one text."""
-    return Passages(learnt).longest(said)
+    return longest_passages([said], [[each] for each in learnt])[0]
 
 
-def _without(texts: Sequence[str], learnt: Iterable[frozenset[str]]) -> list[frozenset[str]]:
-    """Particulars that base writes by itself are nobody's."""
-    free = frozenset().union(*map(particulars, texts))
-    return [each - free for each in learnt]
+def longest_passages(said: Sequence[Sequence[str]], learnt: Sequence[Sequence[Sequence[str]]]) -> list[int]:
+    """For every answer: of the passages that stand in exactly one text (or in copies of it), the longest, in words.
+
+    What stands in several is the user's own formula (a signature, a set phrase): to write it is the point.
+    """
+    passages = _Passages(said)
+    longest, alone = [0] * len(passages.lengths), [False] * len(passages.lengths)
+    for copies in learnt:
+        for state, length in passages.found_in(copies).items():
+            if length >= longest[state]:
+                longest[state], alone[state] = length, length > longest[state]
+    for state in passages.by_length()[1:]:
+        if not longest[state]:  # then what ends there and stands somewhere is shorter
+            link = passages.links[state]
+            longest[state], alone[state] = longest[link], alone[link]
+    return [max((longest[state] for state, _ in passages.walk(each) if alone[state]), default=0) for each in said]
+
+
+class _Passages:
+    """Every passage of the answers, in a suffix automaton (Blumer and others, 1985): to build it and to read texts
+    with it takes time that grows with their words only, however they repeat themselves.
+
+    A state stands for passages that end at the same places; its link, for the longest of their endings that ends at
+    more places; its length is that of the longest.
+    """
+
+    def __init__(self, answers: Sequence[Sequence[str]]) -> None:
+        self._next: list[dict[str, int]] = []
+        self.links: list[int] = []
+        self.lengths: list[int] = []
+        self._add({}, -1, 0)
+        for answer in answers:
+            last = 0
+            for word in answer:
+                last = self._extended(last, word)
+
+    def by_length(self) -> list[int]:
+        """All states, each after its link."""
+        return sorted(range(len(self.lengths)), key=self.lengths.__getitem__)
+
+    def walk(self, text: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """At every word of a text: the longest passage that ends there, by its state and its words."""
+        state = length = 0
+        for word in text:
+            while state and word not in self._next[state]:
+                state = self.links[state]
+                length = self.lengths[state]
+            state = self._next[state].get(word, 0)
+            if state:
+                length += 1
+                yield state, length
+
+    def found_in(self, copies: Sequence[Sequence[str]]) -> dict[int, int]:
+        """How long the longest passage of every state is that stands in one of the texts."""
+        found: dict[int, int] = {}
+        for text in copies:
+            for state, length in self.walk(text):
+                while state and found.get(state, 0) < length:
+                    found[state] = length
+                    state = self.links[state]
+                    length = self.lengths[state]
+        return found
+
+    def _add(self, following: dict[str, int], link: int, length: int) -> int:
+        self._next.append(following)
+        self.links.append(link)
+        self.lengths.append(length)
+        return len(self.lengths) - 1
+
+    def _extended(self, last: int, word: str) -> int:
+        """The state of the passage that ends in `last`, and one word more."""
+        if word in self._next[last]:
+            return self._exactly(last, word)
+        new = self._add({}, 0, self.lengths[last] + 1)
+        at = last
+        while at >= 0 and word not in self._next[at]:
+            self._next[at][word] = new
+            at = self.links[at]
+        if at >= 0:
+            self.links[new] = self._exactly(at, word)
+        return new
+
+    def _exactly(self, at: int, word: str) -> int:
+        """The state whose longest passage is that of `at` and the word: split off, if it stands for longer ones too."""
+        old, length = self._next[at][word], self.lengths[at] + 1
+        if self.lengths[old] == length:
+            return old
+        new = self._add(dict(self._next[old]), self.links[old], length)
+        self.links[old] = new
+        while at >= 0 and self._next[at].get(word) == old:
+            self._next[at][word] = new
+            at = self.links[at]
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """The runs of three words in a text, by their hashes."""
+
+    all: frozenset[int]
+    first: frozenset[int]  # the smallest, so many that texts which are nearly the same share one of them
+
+
+def _runs_of(said: Sequence[str]) -> _Runs:
+    runs = sorted({hash(tuple(said[at : at + 3])) for at in range(max(1, len(said) - 2))})
+    return _Runs(frozenset(runs), frozenset(runs[: len(runs) - ceil(SAME_WORDS * len(runs)) + 1]))
+
+
+def _nearly_same(one: _Runs, other: _Runs) -> bool:
+    """As among what is selected (ingest/select.py)."""
+    if one.first.isdisjoint(other.first):
+        return False
+    shared = len(one.all & other.all)
+    return shared >= SAME_WORDS * (len(one.all) + len(other.all) - shared)
 
 
 def _listed_in(text: str, secret: str) -> bool:
     return "listed" in mask(text, (secret,)).counts
 
 
-def _share_of_refusals(texts: Sequence[str]) -> float:
-    return sum(map(is_refusal, texts)) / len(texts) if texts else 0.0
+def _share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found) if found else 0.0

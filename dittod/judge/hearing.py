@@ -116,14 +116,18 @@ class Hearing:
             found[weights] = yield from self._reporting(ability(self._bench, self._lineup.adapter(candidate)))
         return found[weights]
 
+    def so_far(self) -> Progress:
+        """Between two steps of what follows from the evidence."""
+        return self._task.progress("gate", self._done, self._pieces)
+
     def over(self) -> Progress:
         """There may have been fewer pieces than could be."""
         return self._task.progress("gate", self._pieces, self._pieces)
 
     @property
     def _pieces(self) -> int:
-        """Of work, at most: everybody's likelihood, writing, rating, ability; base's other answers and its trials."""
-        return 4 * len(self.everybody) + 2
+        """Of work, at most: everybody's likelihood, writing, rating, ability; base's answers and trials; a verifier."""
+        return 4 * len(self.everybody) + 3
 
     def _after_prompts(self, examples: int) -> list[TokenSequence]:
         if examples not in self._read:
@@ -160,7 +164,7 @@ class Hearing:
         trying = competence(ask, known, impostors, self.seed)
         self.evidence.competence = yield from self._reporting(trying)
         competent = is_competent(self.evidence.competence)
-        verifier = Verifier(known, impostors, seed=self.seed % 2**32)
+        verifier = yield from self._reporting(Verifier.in_steps(known, impostors, seed=self.seed % 2**32))
         return Panel(verifier, StyleProfile.of(known), ask if competent else None, impostors)
 
     def _rated(self, panel: Panel, name: str) -> Generator[Progress, None, dict[str, tuple[float, ...]]]:

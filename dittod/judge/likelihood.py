@@ -24,7 +24,8 @@ def as_served(bench: Workbench, held_out: Sequence[Demonstration], pool: Index, 
     """Every text after the prompt that the endpoint would make of its demonstration's: with so many examples, the
     nearest ones of the pool, as far as they fit.
 
-    All candidates are measured on the same tokens. What exceeds the memory plan is cut at its front, as in learning.
+    All candidates are measured on the same tokens. With examples or without, what exceeds what the memory plan has room
+    for is cut at its front, as in learning: no candidate reads more of what was asked than another.
     """
     return [_sequence(bench, each, pool, examples) for each in held_out]
 
@@ -39,12 +40,11 @@ def nats(
 
 def _sequence(bench: Workbench, held_out: Demonstration, pool: Index, examples: int) -> TokenSequence:
     base = bench.base
-    plain = encode(base, held_out, bench.plan.sequence_tokens)
-    completion = plain.completion_ids[: base.context_tokens - examples_room(base.context_tokens)]
+    completion = encode(base, held_out, bench.plan.sequence_tokens).completion_ids
+    completion = completion[: base.context_tokens - examples_room(base.context_tokens)]
     asked = (Message("user", held_out.prompt),)
     nearest = pool.nearest(held_out.prompt, examples)
     messages = with_examples(base, asked, nearest, examples_room(base.context_tokens))
-    if messages == asked:
-        return TokenSequence(held_out.id, plain.prompt_ids, completion)
-    room = WITHOUT_GRADIENTS * max(bench.plan.micro_batch_tokens, bench.plan.sequence_tokens) - len(completion)
+    most = WITHOUT_GRADIENTS * max(bench.plan.micro_batch_tokens, bench.plan.sequence_tokens)
+    room = min(base.context_tokens, most) - len(completion)
     return TokenSequence(held_out.id, tuple(encode_chat(base, messages)[-room:]), completion)

@@ -8,6 +8,7 @@ the user's to list in `settings.secrets`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 LEAST_DIGITS = 5  # four are a year, a price or a time
@@ -17,8 +18,18 @@ LEAST_CODE = 8  # characters; shorter ones are names of things
 CODE_DIGITS = 3
 CODE_CHANGES = 2  # between letters and digits: AB12-XY99 has three, covid19 one
 
-_DATE = re.compile(r"(?<!\d)\d{1,4}([./-])\d{1,2}\1\d{1,4}(?!\d)|(?<!\d)(?:19|20)\d\d ?[-–/] ?(?:(?:19|20)?\d\d)(?!\d)")
-_TIME = re.compile(r"(?<![\d.])\d{1,2}[.:]\d{2}(?:[:]\d{2})?(?!\.?\d)")
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_DATE = re.compile(  # not within a longer number: 06.12.34.56.78 is a telephone's
+    rf"(?<!\d)(?<!\d[./-])(?:(?:{_DAY}([./-]){_MONTH}\1|{_MONTH}([./-]){_DAY}\2)(?:{_YEAR}|\d\d)"
+    rf"|{_YEAR}([./-]){_MONTH}\3{_DAY})(?![./-]?\d)"
+)
+_CLOCK = r"(?:[01]?\d|2[0-4])[.:][0-5]\d(?::[0-5]\d)?"
+_TIME = re.compile(rf"(?<!\d)(?<!\d[ ./-]){_CLOCK}(?:[ ,/–-]{_CLOCK})*(?![./:-]?\d| \d{{3}})")
+_HOUR = r"(?:[01]\d|2[0-4])[0-5]\d"
+_NOBODYS = re.compile(  # years, and what stands beside one by chance; 20240512; 1400-1530
+    rf"(?:\d\d? )?{_YEAR}(?:[ .,/-]{_YEAR})*(?:[ .,/-]\d\d| \d{{3}})?"
+    rf"|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|{_HOUR}-{_HOUR}"
+)
 _NUMBER = re.compile(r"\d+(?:(?:[ .,'/(-]|\) ?| \()\d{2,})*")
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}")  # bounded: no text costs a square
 _LINK = re.compile(r"(?i)(?:https?://|www\.)[^\s<>\"'\]]+")
@@ -47,27 +58,35 @@ def given_away(text: str, prompt: str, learnt: Sequence[Collection[str]]) -> fro
 
     What stands in several is the user's own to give: their number under every mail.
     """
-    said, asked = particulars(text), particulars(prompt)
-    return frozenset(
-        each for each in said if not _stands_in(each, asked) and sum(_stands_in(each, own) for own in learnt) == 1
-    )
+    asked = _Own(particulars(prompt))
+    said = [each for each in particulars(text) if not asked.holds(each)]
+    holders = Counter(each for own in map(_Own, learnt) for each in said if own.holds(each))
+    return frozenset(each for each in holders if holders[each] == 1)
 
 
-def _stands_in(particular: str, own: Collection[str]) -> bool:
-    if particular in own:
-        return True
-    return particular.isdigit() and any(_is_same_number(particular, each) for each in own if each.isdigit())
+class _Own:
+    """Those of one text."""
 
+    def __init__(self, found: Collection[str]) -> None:
+        self._found = found
+        self._extensible = [each for each in found if each.isdigit() and len(each) >= EXTENSIBLE_DIGITS]
+        self._together = " ".join(self._extensible)
 
-def _is_same_number(one: str, other: str) -> bool:
-    long_enough = min(len(one), len(other)) >= EXTENSIBLE_DIGITS
-    return long_enough and (one in other or other in one)
+    def holds(self, particular: str) -> bool:
+        """The same, or a number that is part of one of these, or the other way round."""
+        if particular in self._found:
+            return True
+        if not particular.isdigit() or len(particular) < EXTENSIBLE_DIGITS:
+            return False
+        return particular in self._together or any(each in particular for each in self._extensible)
 
 
 def _numbers(text: str) -> Iterator[str]:
     plain = _TIME.sub(" . ", _DATE.sub(" . ", text.replace("(0)", " ")))
-    for match in _NUMBER.finditer(plain):
-        digits = "".join(each for each in match.group() if each.isdigit())
+    for number in _NUMBER.findall(plain):
+        if _NOBODYS.fullmatch(number):
+            continue
+        digits = "".join(each for each in number if each.isdigit())
         if len(digits) >= LEAST_DIGITS and len(digits.strip("0")) >= TELLING_DIGITS:
             yield digits.lstrip("0")
 
@@ -79,8 +98,10 @@ def _addresses(text: str) -> Iterator[str]:
 
 
 def _codes(text: str) -> Iterator[str]:
-    for match in _CODE.finditer(text):
-        code = re.sub("[-_]", "", match.group()).casefold()
+    for found in _CODE.findall(text):
+        if len(found) < LEAST_CODE:
+            continue
+        code = re.sub("[-_]", "", found).casefold()
         digits = sum(map(str.isdigit, code))
         if len(code) >= LEAST_CODE and digits >= CODE_DIGITS and len(_CHANGE.findall(code)) >= CODE_CHANGES:
             yield code

@@ -5,16 +5,16 @@ No sentence holds a word of anybody's text. Knows evidence and comparisons; deci
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from statistics import fmean
 
 from dittod.judge.candidates import Candidate
 from dittod.judge.hearing import Evidence
 from dittod.judge.pairwise import is_competent
-from dittod.judge.verdict import MARGIN, Comparison, Interval, vetoes
+from dittod.judge.verdict import MARGIN, Comparison, Interval, is_shared, vetoes
 
 _JUDGES = {  # what a judge finds, of a candidate and its rival
-    "likelihood": "the held-out texts cost {ours:.3f} nats per token under it, and {theirs:.3f} under {rival}",
+    "likelihood": "the latest held-out texts cost {ours:.3f} nats per token under it, and {theirs:.3f} under {rival}",
     "verifier": "the authorship verifier gives its answers {ours:.2f} of 1, and those of {rival} {theirs:.2f}",
     "style": "its answers are {ours:.2f} away from your manner, and those of {rival} {theirs:.2f}",
     "pairwise": "the base model takes {ours:.0%} of its answers for yours rather than those of {rival}",
@@ -49,6 +49,11 @@ def blame(best: Candidate, rival: Candidate, comparison: Comparison, evidence: E
             f"{_capital(best.words)} is clearly worse than {rival.words}: {decisive[:1].lower()}{decisive[1:]}",
             *findings,
         ]
+    if comparison.low > MARGIN and not is_shared(comparison):
+        decisive = (
+            f"Only one judge finds {best.words} better than {rival.words}, by however much, and none decides alone."
+        )
+        return [decisive, *findings]
     decisive = (
         f"No candidate is better than {rival.words} with {sure:.0%} confidence. The best, {best.words}, comes to"
         f" {comparison.mean:+.1f} units, and surely to {comparison.low:+.1f} only; more than {MARGIN:g} is needed."
@@ -91,22 +96,12 @@ def panel_figures(comparison: Comparison) -> dict[str, float]:
 def _by_judge(
     candidate: Candidate, rival: Candidate, by_judge: Mapping[str, Interval], evidence: Evidence
 ) -> list[str]:
-    """One sentence for each, in the panel's order."""
-    return [
-        _capital(_JUDGES[judge].format(ours=ours, theirs=theirs, rival=rival.words)) + "."
-        for judge, ours, theirs in _pairs(candidate, rival, by_judge, evidence)
-    ]
-
-
-def _pairs(
-    candidate: Candidate, rival: Candidate, judges: Mapping[str, Interval], evidence: Evidence
-) -> Iterator[tuple[str, float, float]]:
-    for judge in judges:
-        if judge == "likelihood":
-            yield judge, evidence.mean_nats(candidate.name), evidence.mean_nats(rival.name)
-        else:
-            ours, theirs = (fmean(evidence.scores[each.name].by_judge[judge]) for each in (candidate, rival))
-            yield judge, abs(ours), abs(theirs)
+    """One sentence for each, in the panel's order, with the means that the decision is about."""
+    found: list[str] = []
+    for judge in by_judge:
+        ours, theirs = (abs(fmean(evidence.scores[each.name].by_judge[judge])) for each in (candidate, rival))
+        found.append(_capital(_JUDGES[judge].format(ours=ours, theirs=theirs, rival=rival.words)) + ".")
+    return found
 
 
 def _capital(sentence: str) -> str:

@@ -1,7 +1,7 @@
 """Whether an answer is an assistant's refusal: it speaks of itself as a machine, or says that it cannot help. Pure.
 
 Knows the set phrases of a dozen languages, at the beginning of an answer. A person who declines ('I cannot come on
-Sunday') refuses nothing: the phrases are about helping, answering and writing.
+Sunday', 'I cannot answer before noon') refuses nothing: the phrases are about helping, and about what was asked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ _AS_A_MACHINE = (
     r"(?:私は)?(?:ai|人工知能|言語モデル)(?:として|ですので|なので)",
     r"(?:저는 )?(?:ai|인공지능|언어 모델)(?:로서|이기 때문에)",
 )
+_ASKED_FOR = (  # what an assistant does not provide, answer or discuss; a person names the thing, or the day
+    r"(?:(?:to |on |about )?(?:(?:that|this|these|those|such|your|any|the requested) (?:\w+ ){0,3}?(?:request|question"
+    r"|quer(?:y|ies)|prompt|topic|subject|content|information|material|advice|assistance|guidance|instructions?)s?\b"
+    r"|(?:that|this|it)(?=\s*(?:[.!\n]|$)))|(?:(?:medical|legal|financial|specific|further|personal|detailed) )*"
+    r"(?:content|information|advice|assistance|guidance|instructions)\b)"
+)
 _CANNOT_HELP = (
     r"\bi(?:'m| am)? (?:cannot|can ?not|can't|won't|unable to|not able to|not allowed to) "
-    r"(?:\w+ ){0,2}(?:assist|help you with|help with|fulfil|fulfill|comply|provide|answer|engage|discuss|generate"
-    r"|create|respond|continue with|write (?:that|this))",
+    r"(?:\w+ ){0,2}(?:assist|help you with|help with|fulfil|fulfill|comply|engage (?:in|with)|generate"
+    rf"|continue with|write (?:that|this)|(?:provide|answer|discuss|create|respond) {_ASKED_FOR})",
     r"\bi(?:'m| am) (?:(?:very |so |really )?sorry|afraid),? (?:but )?(?:i )?(?:cannot|can't|am unable to) "
     r"(?:do that|help|assist)\b",
     r"\bich kann (?:dir|ihnen|euch|diese|dieser|dabei|das|hier)[^.!?\n]{0,40}nicht (?:\w+ )?"

@@ -68,18 +68,18 @@ class StyleProfile:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
-        """From the person's own texts; a handful is enough."""
-        written = [each for each in texts if words(each)]
+        """From the person's own texts; a handful is enough. Those without words count where all are."""
+        written = [each for each in texts if words(each)] or [each for each in texts if each.strip()]
         if not written:
-            raise ValueError("a style needs at least one text with words in it")
+            raise ValueError("a style needs at least one text")
         vocabulary = _vocabulary(written)
         own = tuple(_traits(each, vocabulary) for each in written)
         usual = reduce(_together, (_traits(each, vocabulary) for each in shipped_impostors()))
         return cls(own, usual, vocabulary, {aspect: _scale(aspect, own, usual) for aspect in ASPECTS})
 
     def distances(self, text: str) -> dict[str, float]:
-        """By aspect; of a text without words the greatest."""
-        if not words(text):
+        """By aspect; of a text without words the greatest, but for a person who writes pictures only."""
+        if not words(text) and (not text.strip() or any(each.length[0] for each in self.own)):
             return dict.fromkeys(ASPECTS, MOST_DISTANCE)
         traits = _traits(text, self.vocabulary)
         apart = {aspect: measure(traits, self.own, self.usual) for aspect, measure in _MEASURES.items()}
@@ -110,7 +110,7 @@ def _traits(text: str, vocabulary: Sequence[str]) -> _Traits:
     sentences = max(1, len(re.findall(r"[.!?…。！？]+(?=\s|$)|\n+", text.strip())))
     return _Traits(
         length=np.log1p([len(said), len(said) / sentences]),
-        words=len(said),
+        words=max(1, len(said)),  # rates are by word, and a picture has none
         counts={
             "punctuation": _signs(text),
             "function_words": np.array([counted[word] for word in vocabulary], dtype=float),

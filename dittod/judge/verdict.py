@@ -34,7 +34,7 @@ UNITS = {  # how far another seed moves a judge on one held-out text, standard d
     "style": 0.45,
     "pairwise": 0.25,  # not measured: no model at hand passed its check
 }
-CAP = 5.0  # units: one judge alone, or one odd text, must not decide
+CAP = 5.0  # units: one odd text must not decide
 MARGIN = 0.5  # units that the advantage must be above: what is served changes only for something
 WORSE = 1.0  # units: a judge that is sure of a loss above it has a veto
 SEED_UNITS = 0.25  # how far another seed moves all texts together, standard deviation
@@ -95,8 +95,14 @@ def of_each(confidence: float, tried: int) -> float:
 
 
 def passes(comparison: Comparison) -> bool:
-    """Whether it is better by enough, more surely than by chance, and no judge objects."""
-    return comparison.low > MARGIN and not vetoes(comparison)
+    """Whether it is better by enough, more surely than by chance, not by one judge alone, and no judge objects."""
+    return comparison.low > MARGIN and is_shared(comparison) and not vetoes(comparison)
+
+
+def is_shared(comparison: Comparison) -> bool:
+    """Whether more than one judge finds it better, where there is more than one."""
+    better = sum(mean > 0 for mean, _, _ in comparison.by_judge.values())
+    return better >= min(2, len(comparison.by_judge))
 
 
 def vetoes(comparison: Comparison) -> list[str]:

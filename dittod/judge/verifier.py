@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +40,39 @@ class Verifier:
     """Tells texts in the known person's manner from others."""
 
     def __init__(self, known: Sequence[str], impostors: Sequence[str], *, seed: int = 0) -> None:
+        for _ in self._learn(known, impostors, seed):
+            pass
+
+    @classmethod
+    def in_steps(cls, known: Sequence[str], impostors: Sequence[str], *, seed: int = 0) -> Generator[int, None, Self]:
+        """The same; the engine can do something else after each of its steps."""
+        made = cls.__new__(cls)
+        yield from made._learn(known, impostors, seed)
+        return made
+
+    def _learn(self, known: Sequence[str], impostors: Sequence[str], seed: int) -> Generator[int, None, None]:
         own, others = [each for each in known if each.strip()], [each for each in impostors if each.strip()]
         if not own or not others:
             raise ValueError("a verifier needs at least one known text and one impostor")
-        counts = [_grams(each) for each in (*own, *others)]
+        counts = []
+        for each in (*own, *others):
+            counts.append(_grams(each))
+            yield 1
         weights = _weights(counts)
         self._weights = np.array(list(weights.values()), dtype=np.float32)
         self._places = {gram: place for place, gram in enumerate(weights)}
-        references = np.stack([self._vector(each) for each in counts])
+        vectors = []
+        for each_counts in counts:
+            vectors.append(self._vector(each_counts))
+            yield 1
+        references = np.stack(vectors)
         chance = np.random.default_rng(seed)
         self._features = (chance.random((len(self._weights), DRAWS)) < DRAWN_SHARE).astype(np.float32)
         drawn = _drawn_rows(chance, len(own), len(others))
-        sides = [_sides(references[rows] * self._features[:, draw], len(own)) for draw, rows in enumerate(drawn)]
+        sides = []
+        for draw, rows in enumerate(drawn):
+            sides.append(_sides(references[rows] * self._features[:, draw], len(own)))
+            yield 1
         self._directions = np.stack([direction for direction, _ in sides], axis=1)
         self._middles = np.array([middle for _, middle in sides], dtype=np.float32)
 

@@ -31,7 +31,7 @@ def write(
     """So many answers after the prompt of each sequence. Yields how many of a group have ended."""
     prompts = {each.demonstration_id: each.prompt_ids for each in sequences}
     answers: dict[str, list[Output]] = {}
-    for group in groups(prompts, bench.plan, count):
+    for group in groups(prompts, bench.plan, count, most_tokens):
         samplings = {key: _sampling(update, key, most_tokens) for key in group}
         drawn = yield from draw_rows(bench, adapter, group, samplings, count)
         for key, rows in drawn.items():
@@ -40,10 +40,12 @@ def write(
     return [answers[each.demonstration_id] for each in sequences]
 
 
-def groups(prompts: Mapping[str, tuple[int, ...]], plan: Plan, count: int) -> list[dict[str, tuple[int, ...]]]:
-    """As many prompts at a time as hold no more tokens than the samples of an iteration: those with examples are longer
-    than what the plan was made for."""
-    longest = max(plan.sequence_tokens, *map(len, prompts.values()))
+def groups(
+    prompts: Mapping[str, tuple[int, ...]], plan: Plan, count: int, most_tokens: int
+) -> list[dict[str, tuple[int, ...]]]:
+    """As many prompts at a time as hold, with their answers, no more tokens than the samples of an iteration: prompts
+    with examples and answers that do not end are longer than what the plan was made for."""
+    longest = max(plan.sequence_tokens, most_tokens + max(map(len, prompts.values())))
     at_once = max(1, plan.sampling_rows * plan.sequence_tokens // (longest * count))
     pairs = list(prompts.items())
     return [dict(pairs[start : start + at_once]) for start in range(0, len(pairs), at_once)]

@@ -150,6 +150,13 @@ class StoreFile:
                     raise
             time.sleep(_POLL_SECONDS)
 
+    def empty_log(self) -> bool:
+        """Of text that was dropped, here or by another process, the log of writes holds nothing any more. False:
+        somebody reads it still, or writes; it is to be tried again."""
+        with self._lock:
+            self._dropped = not self._empty_the_log()
+            return not self._dropped
+
     def _empty_the_log(self) -> bool:
         """What was written is safe where this fails, on a full disk or beside a reader of another process, for whom it
         does not wait: a change tries again, some seconds later."""
@@ -225,8 +232,7 @@ class StoreFile:
         program reads what was there before; changes, and the next start, try again."""
         with self._lock, self._in_words():
             self._patiently("VACUUM")
-            self._dropped = not self._empty_the_log()
-            return not self._dropped
+            return self.empty_log()
 
     @property
     def _seal(self) -> sealing.Seal:

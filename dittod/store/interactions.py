@@ -46,12 +46,14 @@ class InteractionRows(StoreFile):
     """Interactions and feedback, each by its id."""
 
     def add_interaction(self, interaction: Interaction) -> None:
-        """Keep it."""
+        """Keep it, unless it may be made of what was forgotten while it was written: by a version that is withdrawn, or
+        in a profile of which not everything is gone yet."""
         turns = json.dumps([[each.role, each.content] for each in interaction.messages])
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO interactions VALUES (:id, :profile, :asked_at, :adapter_id, :messages,"
-                " :answer)",
+                "INSERT OR REPLACE INTO interactions SELECT :id, :profile, :asked_at, :adapter_id, :messages, :answer"
+                " WHERE NOT EXISTS (SELECT 1 FROM adapters WHERE id = :adapter_id AND state = 'forgotten')"
+                " AND NOT EXISTS (SELECT 1 FROM receipts WHERE profile = :profile AND NOT finished)",
                 self._seal.closed("interactions", {**asdict(interaction), "messages": turns}),
             )
 

@@ -198,8 +198,13 @@ class Receipts(StoreFile):
 
 
 def is_kept_out(db: sqlite3.Connection, profile: str, *keys: str) -> bool:
-    """Whether the user has forgotten such a text, or the document that it was cut from, by hand."""
-    query = "SELECT 1 FROM forgotten WHERE profile = ? AND key IN (SELECT value FROM json_each(?))"
+    """Whether the user has forgotten such a text, or the document that it was cut from, by hand: in the profile, or in
+    another while this one did not have it. A folder that is renamed is another profile."""
+    given = "(SELECT value FROM json_each(?2))"
+    query = (
+        f"SELECT 1 FROM forgotten WHERE key IN {given} AND (profile = ?1 OR NOT EXISTS (SELECT 1 FROM demonstrations"
+        f" WHERE demonstrations.profile = ?1 AND (demonstrations.key IN {given} OR source IN {given})))"
+    )
     return db.execute(query, (profile, json.dumps(keys))).fetchone() is not None
 
 

@@ -56,7 +56,12 @@ class RunRows(StoreFile):
     def set_clock_back(self, now: float) -> None:
         """What was noted for after this time (POSIX seconds) has happened just now, in the same order: the clock was
         wrong then, or is now."""
-        columns = (("runs", "requested_at"), ("runs", "finished_at"), ("demonstrations", "added_at"))
+        columns = (
+            ("runs", "requested_at"),
+            ("runs", "finished_at"),
+            ("demonstrations", "added_at"),
+            ("interactions", "asked_at"),
+        )
         with self._transaction() as db:
             latest = [
                 db.execute(f"SELECT max({column}) FROM {table}").fetchone()[0] or 0.0 for table, column in columns

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from dittod import sealing
 from dittod.errors import DittodError, NotFound
-from dittod.rows import DemonstrationRow, FileRow, Receipt, as_demonstration, as_file, as_pair, json_values
+from dittod.rows import GONE, DemonstrationRow, FileRow, Receipt, as_demonstration, as_file, as_pair, json_values
 from dittod.store.file import OPEN_RUNS
 from dittod.store.receipts import KEPT_OUT, Receipts, TextKey, is_kept_out
 from dittod.types import Demonstration, PromptSource, demonstration_id
@@ -116,10 +116,19 @@ class Texts(Receipts):
         """These files are gone: so are the demonstrations that came from nowhere else."""
         with self._transaction() as db:
             gone: list[TextKey] = []
+            paths = list(paths)
+            _follow_feedback(db, paths)
             for path in paths:
                 db.execute("DELETE FROM files WHERE path = ?", (path,))
                 gone += _drop_origins(db, path)
             return self._drop_unvouched(db, gone, DELETED, at)
+
+    def forget_these(self, texts: Iterable[TextKey], cause: str, at: float) -> list[Receipt]:
+        """Whatever files they stand in; what these give when they are read anew is another text."""
+        with self._transaction() as db:
+            gone = list(texts)
+            db.executemany("DELETE FROM origins WHERE profile = ? AND key = ?", gone)
+            return self._let_go(db, gone, cause, at)
 
     def forget_file(self, path: str) -> int:
         """One of them. Returns how many demonstrations went."""
@@ -185,9 +194,10 @@ class Texts(Receipts):
         query = "SELECT 1 FROM demonstrations WHERE profile = ? AND added_at > ? AND NOT excluded LIMIT ?"
         return int(self._rows(f"SELECT count(*) FROM ({query})", profile, since, most)[0][0])
 
-    def counts(self) -> dict[str, int]:
-        """How many each profile has, excluded ones too."""
-        rows = self._rows("SELECT profile, count(*) AS count FROM demonstrations GROUP BY profile")
+    def counts(self, until: float = math.inf) -> dict[str, int]:
+        """How many each profile has that came in until then (POSIX seconds), excluded ones too."""
+        query = "SELECT profile, count(*) AS count FROM demonstrations WHERE added_at <= ? GROUP BY profile"
+        rows = self._rows(query, until)
         return {row["profile"]: row["count"] for row in rows}
 
     def demonstration_rows(self, profile: str) -> Iterator[DemonstrationRow]:
@@ -284,10 +294,11 @@ class Texts(Receipts):
             self._overwrite(1)
 
     def profiles(self) -> list[str]:
-        """Every profile that has files, runs or adapters."""
+        """Every profile that has files, texts, versions that are not gone, or an update that is open."""
         rows = self._rows(
-            "SELECT profile FROM files UNION SELECT profile FROM adapters UNION SELECT profile FROM runs"
-            " ORDER BY profile"
+            "SELECT profile FROM files UNION SELECT profile FROM demonstrations"
+            f" UNION SELECT profile FROM adapters WHERE state NOT IN {GONE}"
+            " UNION SELECT profile FROM runs WHERE state IN ('requested', 'running') ORDER BY profile"
         )
         return [row["profile"] for row in rows]
 
@@ -359,6 +370,17 @@ def _drop_origins(db: sqlite3.Connection, path: str, but: float = math.inf) -> l
         "DELETE FROM origins WHERE path = ? AND reading != ? RETURNING profile, key", (path, but)
     ).fetchall()
     return [(row["profile"], row["key"]) for row in rows]
+
+
+def _follow_feedback(db: sqlite3.Connection, gone: list[str]) -> None:
+    """Feedback whose file was moved goes along. Not into a file that holds more: it would go with the feedback."""
+    db.execute(
+        "UPDATE feedback SET path = there.path FROM origins AS was JOIN origins AS there USING (profile, key)"
+        " WHERE was.path = feedback.path AND was.profile = feedback.profile"
+        " AND was.path IN (SELECT value FROM json_each(?1)) AND there.path NOT IN (SELECT value FROM json_each(?1))"
+        " AND (SELECT count(*) FROM origins WHERE path = there.path) = 1",
+        (json.dumps(gone),),
+    )
 
 
 def _is_vouched(db: sqlite3.Connection, profile: str, key: str) -> bool:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from dittod.errors import NotFound
+from dittod.errors import NotFound, RequestError
 from dittod.serving import Backend, Feedback, Outcome, Rating, Remark
 from dittod.types import Message
 from dittod_service.generation import resolved
@@ -23,6 +23,8 @@ from dittod_service.openai.request import Label, ModelName, ModelRequest, missin
 from dittod_service.replies import json_response
 
 MAX_CHARACTERS = 100_000  # of an answer, of what it should have been, and of a prompt
+WHICH_ANSWER = "'id' of a kept answer, or 'model', 'answer' and one of 'messages' and 'prompt'"
+WHAT_OF_IT = "one of 'edited' and 'rating'"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 Voice = Annotated[
@@ -98,14 +100,16 @@ class FeedbackPaths:
 def to_remark(request: FeedbackRequest, backend: Backend) -> Remark:
     """What a body says. Raises RequestError for what does not go together, and NotFound for a model."""
     if request.edited is None and request.rating is None:
-        raise missing("edited")
+        raise _incomplete(request)
     if request.edited is not None and request.rating == "up":
         raise refusal("rating", "An answer that was edited is not rated up: give one of 'edited' and 'rating'")
     if request.id is not None:
         _refuse_beside_id(request)
         return Remark(answer_id=request.id, edited=request.edited, rating=request.rating)
+    if not _names_an_answer(request):
+        raise _incomplete(request)
     if request.answer is None:
-        raise missing("id" if request.messages is None and request.prompt is None else "answer")
+        raise missing("answer")
     if not request.model:
         raise missing("model")
     profile = resolved(backend, request.model).profile
@@ -124,6 +128,23 @@ def to_object(feedback: Feedback) -> FeedbackObject:
         "rating": feedback.rating,
         "outcome": feedback.outcome,
     }
+
+
+def _names_an_answer(request: FeedbackRequest) -> bool:
+    """Or begins to: what is still missing is one thing then."""
+    return any(each is not None for each in (request.id, request.messages, request.prompt, request.answer))
+
+
+def _incomplete(request: FeedbackRequest) -> RequestError:
+    """Names everything that is missing."""
+    of_answer = "" if _names_an_answer(request) else WHICH_ANSWER
+    of_remark = WHAT_OF_IT if request.edited is None and request.rating is None else ""
+    what = "; and ".join(filter(None, (of_answer, of_remark)))
+    return RequestError(
+        f"Missing required parameters: {what}",
+        param="id" if of_answer else "edited",
+        code="missing_required_parameter",
+    )
 
 
 def _refuse_beside_id(request: FeedbackRequest) -> None:

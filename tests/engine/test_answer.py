@@ -29,6 +29,8 @@ CALL = '<tool_call>{"name": "weather", "arguments": {"at": "Bury"}}</tool_call>'
 class Script:
     """A decoder that draws the tokens it was given, one each step, each likely by as much as its place says."""
 
+    longest = 1024
+
     def __init__(self, token_ids: Sequence[int], ends: FinishReason) -> None:
         self._token_ids = token_ids
         self._ends = ends

@@ -99,6 +99,7 @@ def test_an_answer_that_runs_on_a_forgotten_version_fails_with_a_word_what_to_do
     ended = bench.run()
     failed = ended["1"]
     assert isinstance(failed, Failed) and failed.status == 503 and "ask again" in failed.hint
+    assert "may have been made from" in failed.title, "true also where only its prompt held examples"
     assert isinstance(ended["2"], Done) and isinstance(ended["3"], Done)
 
 

@@ -33,3 +33,4 @@ def test_the_user_is_told_how_much_and_what_to_say() -> None:
         " dittod forget"
     )
     assert "of all profiles" in sentence("", 8, 8)
+    assert "set identities" in sentence("mail", 8, 9, is_guess=True)

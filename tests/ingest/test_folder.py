@@ -1122,3 +1122,157 @@ def test_a_kill_between_reading_and_forgetting_is_made_up_for_at_the_next_start(
     bench.restart()
     bench.settle()
     assert not _is_served(bench) and bench.store.counts() == {"default": 1}
+
+
+def test_a_passage_taken_out_of_a_long_text_is_forgotten(bench: Bench) -> None:
+    flock = " ".join(f"sheep{number}" for number in range(90))
+    bench.write("a.txt", f"{flock}. The key lies under the third flower pot. {LONG}")
+    bench.settle()
+    _learn(bench)
+    bench.write("a.txt", f"{flock}. {LONG}")
+    bench.settle()
+    assert not _is_served(bench)
+    assert [each.cause for each in bench.store.receipts()] == ["a file was changed"]
+
+
+@pytest.mark.parametrize("text", [b"\x00" * 4096, b"\x89PNG\r\n\x1a\n" + b"\x00\xff" * 99])
+def test_a_file_that_becomes_unreadable_keeps_what_it_gave_until_it_is_deleted(bench: Bench, text: bytes) -> None:
+    path = bench.write("a.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    path.write_bytes(text)
+    bench.settle()
+    row = bench.store.files()["a.txt"]
+    assert _is_served(bench) and bench.store.counts() == {"default": 1}
+    assert row.state == "set_aside" and "is kept until you delete the file" in row.reason
+    bench.restart()
+    assert bench.settle() == 0, "nothing is new"
+    path.unlink()
+    bench.settle()
+    assert not _is_served(bench) and bench.store.counts() == {}
+
+
+def test_a_damaged_file_that_was_mended_is_read_as_it_is(bench: Bench) -> None:
+    path = bench.write("a.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    path.write_bytes(b"\x00" * 4096)
+    bench.settle()
+    bench.write("a.txt", LONG)
+    bench.settle()
+    row = bench.store.files()["a.txt"]
+    assert (row.state, row.reason) == ("read", "") and _is_served(bench) and bench.store.receipts() == []
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.txt", ""), ("a.txt", " \n\n"), ("a.html", "<p> </p>")])
+def test_a_file_that_its_user_emptied_is_forgotten(bench: Bench, name: str, text: str) -> None:
+    bench.write(name, LONG)
+    bench.settle()
+    _learn(bench)
+    bench.write(name, text)
+    bench.settle()
+    assert not _is_served(bench) and bench.store.counts() == {}
+
+
+def _mailbox(sender: str, count: int) -> str:
+    mails = (_mail(sender, f"{sender[:5]} {number}", day=1 + number % 28) for number in range(count))
+    return "".join(f"From x@x.example Mon Jan  5 15:04:05 2015\n{mail}\n" for mail in mails)
+
+
+@pytest.fixture
+def guessing(tmp_path: Path) -> Iterator[Bench]:
+    """Nobody has said who the user is."""
+    made = Bench(tmp_path, identities=())
+    yield made
+    made.close()
+
+
+def _bury_bob(bench: Bench, mails: int, others: int) -> None:
+    """A version has learnt from Bob; then a box of Carla's comes, with more mails than he has."""
+    bench.write("bob.mbox", _mailbox("Bob <bob@x.example>", mails))
+    bench.settle()
+    _learn(bench)
+    bench.write("carla.mbox", _mailbox("Carla <carla@y.example>", others))
+    bench.settle()
+
+
+@pytest.mark.parametrize(("mails", "others"), [(25, 60), (5, 12)])
+def test_who_was_guessed_to_be_the_user_is_not_forgotten_for_a_box_of_somebody_else(
+    guessing: Bench, mails: int, others: int
+) -> None:
+    _bury_bob(guessing, mails, others)
+    guessing.restart()
+    guessing.settle()
+    note = guessing.store.noted(BRAKE)
+    assert _is_served(guessing) and guessing.store.receipts() == []
+    assert (note["demonstrations"], note["of"]) == (mails, mails) and "set identities" in note["sentence"]
+
+
+def test_once_the_user_says_who_they_are_only_what_came_from_the_other_goes(guessing: Bench) -> None:
+    _bury_bob(guessing, 25, 60)
+    guessing.identities = ("bob@x.example",)
+    guessing.restart()
+    guessing.settle()
+    assert _is_served(guessing) and guessing.store.noted(BRAKE) == {}
+    assert guessing.store.counts() == {"default": 25}
+
+
+def test_what_comes_at_the_same_look_does_not_outweigh_what_goes(bench: Bench) -> None:
+    gone = _write_many(bench, 9)
+    bench.settle()
+    for path in gone:
+        path.unlink()
+    bench.write("new.mbox", _mailbox("Bob <bob@x.example>", 40))
+    bench.settle()
+    bench.restart()
+    bench.settle()
+    assert bench.store.noted(BRAKE)["of"] == 9 and bench.store.counts() == {"default": 49}
+
+
+def test_naming_a_secret_does_not_wait_for_the_brake(bench: Bench) -> None:
+    paths = [bench.write(f"{number}.txt", f"{LONG}, number {number}, the word is rosebud") for number in range(20)]
+    bench.write("clean.txt", LONG)
+    bench.settle()
+    _learn(bench)
+    for path in paths[:15]:
+        path.unlink()
+    bench.settle()
+    assert bench.store.noted(BRAKE)["demonstrations"] == 15
+    bench.secrets = ("rosebud",)
+    bench.restart()
+    bench.settle()
+    assert not _is_served(bench)
+    assert {each.cause for each in bench.store.receipts()} == {"a secret was named"}
+    assert not any("rosebud" in each.completion for each in bench.store.demonstrations("default"))
+    assert bench.store.counts() == {"default": 6}
+
+
+def test_a_file_that_was_away_when_a_secret_was_named_is_read_anew_when_it_is_back(bench: Bench) -> None:
+    paths = [bench.write(f"{number}.txt", f"{LONG}, number {number}, the word is rosebud") for number in range(9)]
+    plain = [bench.write(f"plain{number}.txt", f"{LONG}, number {number}") for number in range(9)]
+    kept = [(path, path.read_text(), path.stat().st_mtime_ns) for path in (*paths, *plain)]
+    bench.settle()
+    for path, _, _ in kept:
+        path.unlink()
+    bench.settle()
+    bench.secrets = ("rosebud",)
+    bench.restart()
+    bench.settle()
+    assert bench.store.counts() == {"default": 9}
+    for path, text, changed in kept:
+        path.write_text(text)
+        os.utime(path, ns=(changed, changed))
+    bench.settle()
+    assert bench.store.counts() == {"default": 18}
+
+
+def test_naming_a_secret_does_not_let_an_emptied_mailbox_through_the_brake(bench: Bench) -> None:
+    bench.write("a.mbox", _mailbox("Bob <bob@x.example>", 20))
+    bench.settle()
+    _learn(bench)
+    bench.write("a.mbox", _mailbox("Bob <bob@x.example>", 1))
+    bench.secrets = ("rosebud",)
+    bench.restart()
+    bench.settle()
+    assert _is_served(bench) and bench.store.counts() == {"default": 20}
+    assert bench.store.noted(BRAKE)["demonstrations"] == 19

@@ -35,6 +35,20 @@ def test_a_text_of_which_something_was_taken_out_is_gone(after: str) -> None:
     assert successors({"old": LETTER}, {"new": after}) == {}
 
 
+LONG = f"{' '.join(f'sheep{number}' for number in range(60))}. {LETTER} {' '.join(f'goat{n}' for n in range(60))}"
+
+
+def test_a_passage_that_is_missing_from_a_long_text_was_taken_out() -> None:
+    assert successors({"old": LONG}, {"new": LONG.replace("the pier with the ropes", "")}) == {}
+    assert successors({"old": LONG}, {"new": " ".join(LONG.split()[:-5])}) == {}
+    assert successors({"old": LONG}, {"new": " ".join(LONG.split()[5:])}) == {}
+
+
+@pytest.mark.parametrize(("old", "new"), [("ropes", "roeps"), ("boat leaves", "ferry sails"), ("and the lamp", "")])
+def test_a_few_words_of_a_long_text_are_no_passage(old: str, new: str) -> None:
+    assert successors({"old": LONG}, {"new": LONG.replace(old, new)}) == {"old": "new"}
+
+
 def test_each_goes_on_in_the_one_that_holds_most_of_it() -> None:
     other = "Dear Eve, the train to the coast is late again and I shall read the whole of your book on the platform."
     after = {"a": LETTER.replace("lamp", "map"), "b": other, "c": LETTER.replace("ropes and the lamp", "dog")}

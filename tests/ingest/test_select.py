@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from dittod.ingest.select import held_out_count, select, unlike
+from dittod.ingest.select import FORMULA_TEXTS, held_out_count, once_each, select, unlike
 from dittod.types import Demonstration, demonstration_id
 
 
@@ -84,6 +85,56 @@ def test_what_says_nearly_the_words_of_a_held_out_text_is_not_shown_beside_it() 
     held_out, copy, other = demonstration(3, text=text), demonstration(1, text=text + " thanks"), demonstration(2)
     assert unlike([copy, other, held_out], [held_out]) == [other]
     assert unlike([copy, other], []) == [copy, other]
+
+
+BOAT = (
+    "Dear Bo, the boat leaves at nine from the old pier, so bring a coat and the blue map, and do not forget the"
+    " sandwiches that Mia made"
+)
+
+
+def quoting(number: int, message: str, text: str = "") -> Demonstration:
+    one = demonstration(number, text=text)
+    return replace(one, id=f"quoting {number}", prompt=f"Write a reply to this e-mail from Bo:\n\n> {message}")
+
+
+def test_what_holds_a_held_out_text_and_more_is_not_shown_beside_it() -> None:
+    held_out, other = demonstration(9, text=BOAT), demonstration(2)
+    forwarded = demonstration(1, text=f"Hi Zoe, this is what I wrote: {BOAT}. {demonstration(5, words=60).completion}")
+    assert unlike([forwarded, other], [held_out]) == [other]
+
+
+def test_what_answers_a_message_that_quotes_a_held_out_text_is_not_shown_beside_it() -> None:
+    held_out, other = demonstration(9, text=BOAT), quoting(2, "All right, nine it is. Shall I bring the dog as well?")
+    whole, cut = quoting(1, f"All right. On Monday you wrote: {BOAT}"), quoting(3, f"Fine. {BOAT[:90]} …")
+    assert unlike([whole, cut, other], [held_out]) == [other]
+
+
+def test_a_short_text_or_a_formula_is_given_away_by_nothing_but_its_like() -> None:
+    """Else one mail that is all signature would keep every other one from being learnt."""
+    thanks = demonstration(9, text="Thank you, see you tomorrow")
+    longer = demonstration(1, text=f"{demonstration(3).completion}. Thank you, see you tomorrow")
+    assert unlike([longer], [thanks]) == [longer]
+    assert unlike([demonstration(1, text="Thank you! See you tomorrow")], [thanks]) == []
+    signed = demonstration(9, text=f"Fine. {BOAT}")
+    others = [demonstration(n, text=f"{demonstration(n).completion} {BOAT}") for n in range(FORMULA_TEXTS)]
+    assert unlike(others, [signed]) == others
+    assert unlike(others[:-1], [signed]) == []
+
+
+def test_what_gives_a_held_out_text_away_is_not_learnt_from() -> None:
+    """The newest was learnt from before, so that the older text it answers is held out."""
+    others = [demonstration(n) for n in range(12)]
+    held_out, answer = demonstration(20, text=BOAT), quoting(21, BOAT, "Fine, see you there, I bring two coats")
+    selection = select([*others, held_out, answer], seen_before={answer.id})
+    assert held_out in selection.held_out and answer not in selection.learn
+    assert selection.reasons[answer.id] == "left aside: most of a held-out text stands in it"
+    assert len(selection.learn) == len(others) + 2 - len(selection.held_out) - 1
+
+
+def test_of_texts_that_say_nearly_the_same_the_newest_is_there_once() -> None:
+    old, new, other = demonstration(1, text=BOAT), demonstration(3, text=f"{BOAT} too"), demonstration(2)
+    assert once_each([old, other, new]) == [other, new]
 
 
 def test_the_order_of_the_input_does_not_matter() -> None:

@@ -238,6 +238,31 @@ def test_a_guard_keeps_back_whom_all_judges_would_let_pass(workbench: Workbench,
     assert any("copy a demonstration" in each for each in found.verdict.reasons)
 
 
+def test_a_demonstration_that_is_there_twice_is_copied_as_well(workbench: Workbench, tmp_path: Path) -> None:
+    told = "Bo come at one for eggs and tea by the mill Ta, Kit"
+    learnt = tuple(demonstration(asked, told) for asked in ("Ask Bo", "Ask Bo again"))
+    learn(workbench, "policy", tuple(demonstration(each.prompt, told) for each in HELD_OUT), steps=50)
+    workbench.adapters.save("policy", tmp_path / "served")
+    workbench.adapters.copy("policy", "reference")
+    served = AdapterRef("served", str(tmp_path / "served"))  # else likelihood would have a veto
+    found = judged(workbench, update(tmp_path, demonstrations=learnt, served=served))
+    assert found.verdict.figures["supervised_copies"] > 1
+
+
+def test_between_texts_and_candidates_of_the_guards_something_else_can_be_done(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(workbench, "policy")
+    workbench.adapters.copy("policy", "reference")
+    calls: list[str] = []
+    add, original = gate.Learnt.add, gate.inspect
+    monkeypatch.setattr(gate.Learnt, "add", lambda self, text: (calls.append("text"), add(self, text))[1])
+    monkeypatch.setattr(gate, "inspect", lambda *args, **named: (calls.append("look"), original(*args, **named))[1])
+    between = [len(calls) for _ in judge(workbench, update(tmp_path), OUTCOME)]
+    assert calls == ["text"] * len(LEARNT) + ["look"] * calls.count("look") and "look" in calls
+    assert set(range(len(calls) + 1)) == set(between)
+
+
 def test_an_objection_to_its_general_ability_brings_the_next_best(
     workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

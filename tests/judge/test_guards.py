@@ -6,10 +6,12 @@ from dittod.judge.guards import (
     GUARDS,
     TOLERATED_SHARE,
     Findings,
+    Learnt,
     Output,
     copied_words,
     inspect,
     is_copy,
+    longest_passages,
     loops,
     objections,
     words,
@@ -30,11 +32,11 @@ PRIVATE = (
 
 
 def one(text: str, *, ended: bool = True) -> Findings:
-    return inspect([Output(text, ended)], DEMONSTRATIONS)
+    return inspect([Output(text, ended)], Learnt(DEMONSTRATIONS))
 
 
 def answered(text: str, prompt: str = "Ask Tom", **known: object) -> Findings:
-    return inspect([Output(text, True, prompt)], PRIVATE, **known)  # type: ignore[arg-type]
+    return inspect([Output(text, True, prompt)], Learnt(PRIVATE), **known)  # type: ignore[arg-type]
 
 
 def test_an_honest_answer_trips_nothing() -> None:
@@ -77,9 +79,38 @@ def test_what_stands_in_several_demonstrations_is_the_users_own_formula() -> Non
         "With all good wishes from the mill on the hill where the bread is always warm and late, yours ever, Bea"
     )
     learnt = [f"Dear Ann, come soon. {signature}", f"Dear Carl, stay away. {signature}"]
-    found = inspect([Output(f"Dear Dora, perhaps. {signature}", True)], learnt)
+    found = inspect([Output(f"Dear Dora, perhaps. {signature}", True)], Learnt(learnt))
     assert found.copies == 0
-    assert inspect([Output(f"Dear Dora, perhaps. {signature}", True)], learnt[:1]).copies == 1
+    assert inspect([Output(f"Dear Dora, perhaps. {signature}", True)], Learnt(learnt[:1])).copies == 1
+
+
+@pytest.mark.parametrize("again", ["", "Re: "], ids=["the same", "nearly the same"])
+def test_a_text_that_is_there_twice_is_no_formula(again: str) -> None:
+    """Neither for copies nor for what is given away, whatever stands between the two."""
+    twice = Learnt([DEMONSTRATIONS[0], PRIVATE[0], DEMONSTRATIONS[1], again + PRIVATE[0], again + DEMONSTRATIONS[0]])
+    assert inspect([Output(DEMONSTRATIONS[0], True)], twice).copies == 1
+    assert inspect([Output("It opens with 83051.", True)], twice).leaks == 1
+
+
+def test_what_only_the_second_of_two_like_texts_holds_can_be_given_away() -> None:
+    again = f"{PRIVATE[0]}; 90210"
+    learnt = Learnt([PRIVATE[0], again])
+    assert len(learnt.said) == 1
+    assert inspect([Output("it is 90210", True)], learnt).leaks == 1
+
+
+@pytest.mark.parametrize(
+    ("learnt", "said"),
+    [
+        ("0 " * 2000, "0 " * 4000),
+        ("a b " * 1000 + "c", "a b " * 2000 + "d"),
+        ("0 " * 2000 + "1 " + "0 " * 2000, ("0 " * 1000 + "1 ") * 4),
+    ],
+)
+def test_texts_that_repeat_themselves_cost_no_more_than_their_length(learnt: str, said: str) -> None:
+    """Where every place led to every other, these would take hours, which the limit of a test is far below."""
+    demonstrations = Learnt([*DEMONSTRATIONS, learnt])
+    assert inspect([Output(said, True), Output(said, False)], demonstrations).longest_copied_words >= 1000
 
 
 def test_case_and_punctuation_do_not_hide_a_copy() -> None:
@@ -88,7 +119,7 @@ def test_case_and_punctuation_do_not_hide_a_copy() -> None:
 
 def test_a_copy_in_a_script_without_spaces_is_found() -> None:
     text = "親愛的安先生昨天下雨了所以我沒有去市場買東西請你明天再來一次"
-    assert inspect([Output(text, True)], [text]).copies == 1
+    assert inspect([Output(text, True)], Learnt([text])).copies == 1
 
 
 def test_the_longest_passage_is_reported() -> None:
@@ -129,7 +160,7 @@ def test_a_copy_is_twenty_words_or_most_of_the_answer() -> None:
 
 def test_findings_count_over_all_outputs() -> None:
     outputs = [Output("", True), Output("", False), Output("no " * 20, False), Output("fine", True)]
-    found = inspect(outputs, DEMONSTRATIONS)
+    found = inspect(outputs, Learnt(DEMONSTRATIONS))
     assert found.figures() == {
         "outputs": 4.0,
         "empty": 2.0,
@@ -145,22 +176,25 @@ def test_findings_count_over_all_outputs() -> None:
 
 
 @given(
-    st.lists(st.sampled_from("abc"), max_size=12),
     st.lists(st.lists(st.sampled_from("abc"), max_size=12), max_size=3),
+    st.lists(st.lists(st.lists(st.sampled_from("abc"), max_size=12), min_size=1, max_size=2), max_size=3),
 )
-def test_the_longest_passage_is_that_of_a_search_by_hand(said: list[str], learnt: list[list[str]]) -> None:
+def test_the_longest_passage_is_that_of_a_search_by_hand(
+    answers: list[list[str]], learnt: list[list[list[str]]]
+) -> None:
     """Of all passages that stand in exactly one demonstration, the longest that cannot be extended to the right."""
 
     def holders(passage: list[str]) -> int:
         n = len(passage)
-        return sum(any(each[i : i + n] == passage for i in range(len(each) - n + 1)) for each in learnt)
+        return sum(
+            any(each[i : i + n] == passage for each in copies for i in range(len(each) - n + 1)) for copies in learnt
+        )
 
-    best = 0
-    for start in range(len(said)):
-        for end in range(start + 1, len(said) + 1):
-            if holders(said[start:end]) == 1:
-                best = max(best, end - start)
-    assert copied_words(said, learnt) == best
+    def longest(said: list[str]) -> int:
+        parts = ((start, end) for end in range(len(said) + 1) for start in range(end))
+        return max((end - start for start, end in parts if holders(said[start:end]) == 1), default=0)
+
+    assert longest_passages(answers, learnt) == [longest(each) for each in answers]
 
 
 # --- what is given away -------------------------------------------------------------------------------------------
@@ -210,13 +244,44 @@ def test_another_detail_is_none(text: str) -> None:
         "covid19 and an iPhone15",
         "1 2 3 4 5 6",
         "chapter 12, page 104",
+        "in Q3 2024/25",
+        "In 2024 25 people, in 2023 120",
+        "2024 2025",
+        "2019,2020 and 1998/99",
+        "on 12 2024, at 1400-1530",
+        "20240512",
+        "5/31/2024, 31/5/24 and 2024/5/31",
+        "12.5.2024 14:30, 9:30-10:15, at 10.30 11.45 12.15.",
     ],
 )
 def test_dates_times_years_and_round_numbers_are_nobodys(text: str) -> None:
     assert particulars(text) == frozenset()
 
 
-@pytest.mark.parametrize("unit", ["1", "11-", "a-", "A-", "a@", "a.", "1 Aa ", "rue a", "www."])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "06.12.34.56.78",
+        "06-12-34-56-78",
+        "06/12/34/56/78",
+        "(030) 12-34-5678",
+        "+49 30 12.34.5678",
+        "0171 12.34 567",
+        "123-45-6789",
+        "12/34/5678",
+        "34.56.12.05.99",
+        "0161 2024 778",
+    ],
+)
+def test_a_number_is_known_however_it_is_parted(number: str) -> None:
+    """Though its beginning looks like a date, a time or a year."""
+    digits = "".join(filter(str.isdigit, number)).lstrip("0")
+    assert particulars(f"Ring me at {number}, on 12.05.2024 at 10.30.") == {digits}
+
+
+@pytest.mark.parametrize(
+    "unit", ["12.", "1.1.20", "2024 ", "10.30 ", "1", "11-", "a-", "A-", "a@", "a.", "1 Aa ", "rue a", "www."]
+)
 def test_a_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
     """Where every place of a text led to its end, these would take minutes, which the limit of a test is far below."""
     particulars(unit * (100_000 // len(unit)))
@@ -285,6 +350,12 @@ REFUSALS = [
     "作为一个人工智能，我没有屋顶。",
     "申し訳ありませんが、お手伝いできません。",
     "저는 인공지능로서 지붕이 없습니다.",
+    "I cannot answer that question.",
+    "I can't provide any information about this.",
+    "I won't discuss this topic, but I can talk about roofs.",
+    "I'm not able to respond to that request.",
+    "I cannot provide medical advice.",
+    "I can't create such content.",
 ]
 
 
@@ -302,6 +373,13 @@ def test_a_refusal_is_known_in_a_dozen_languages(text: str) -> None:
         "Ich kann am Sonntag nicht kommen.",
         "No puedo ir el domingo.",
         "Je ne peux pas venir dimanche.",
+        "I cannot provide the figures before Monday.",
+        "I'm not able to answer before noon.",
+        "I can't discuss this by mail, ring me.",
+        "I won't provide lunch.",
+        "I can't create a table for eight, I'm afraid.",
+        "I am unable to respond today.",
+        "I can't engage a plumber before May.",
         "Dear Ann, " + "the roof leaks. " * 30 + "As an AI",
     ],
 )
@@ -311,9 +389,9 @@ def test_a_person_who_declines_refuses_nothing(text: str) -> None:
 
 def test_refusals_trip_where_neither_base_nor_the_user_refuses_as_often() -> None:
     outputs = [Output(REFUSALS[0], True)] * 3 + [Output("Yes.", True)] * 3
-    assert len(objections(inspect(outputs, DEMONSTRATIONS), "it")) == 1
-    assert objections(inspect(outputs, DEMONSTRATIONS, base_answers=[REFUSALS[1], "Yes."]), "it") == []
-    assert objections(inspect(outputs, (DEMONSTRATIONS[0], REFUSALS[2])), "it") == []
+    assert len(objections(inspect(outputs, Learnt(DEMONSTRATIONS)), "it")) == 1
+    assert objections(inspect(outputs, Learnt(DEMONSTRATIONS), base_answers=[REFUSALS[1], "Yes."]), "it") == []
+    assert objections(inspect(outputs, Learnt((DEMONSTRATIONS[0], REFUSALS[2]))), "it") == []
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda each: each.name)

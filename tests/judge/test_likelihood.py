@@ -58,6 +58,18 @@ def test_a_prompt_with_examples_is_cut_to_what_the_memory_plan_can_hold(bench: W
     assert shown.prompt_ids[-8:] == as_served(bench, HELD_OUT, Index(POOL), 0)[0].prompt_ids[-8:]
 
 
+def test_with_examples_and_without_as_much_is_read_of_a_request_that_exceeds_the_plan(bench: Workbench) -> None:
+    tight = replace(bench, plan=Plan(sequence_tokens=128, micro_batch_tokens=128))
+    long = demonstration("Reply to this: START " + "and so on " * 12 + "END", "short text " * 4)
+    (plain,), (shown,) = (as_served(tight, [long], Index(POOL[:1]), count) for count in (0, 1))
+    read, shown_too = (bench.base.tokenizer.decode(each.prompt_ids) for each in (plain, shown))
+    assert "START" in read and "START" in shown_too and len(shown.prompt_ids) > len(plain.prompt_ids)
+    assert plain.completion_ids == shown.completion_ids
+    longer = demonstration("Reply to this: START " + "and so on " * 60 + "END", "short text " * 4)
+    (cut,) = as_served(tight, [longer], Index(POOL[:1]), 0)
+    assert len(cut) == WITHOUT_GRADIENTS * 128
+
+
 def test_nats_are_those_of_each_token_of_each_text(bench: Workbench) -> None:
     sequences = as_served(bench, (*HELD_OUT, *POOL), Index(()), 0)
     _, found = finish(nats(bench, sequences, None))

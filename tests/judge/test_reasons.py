@@ -33,16 +33,31 @@ def test_praise_says_by_how_much_and_then_what_each_judge_found() -> None:
     said = reasons.praise(DITTO, RIVAL, comparison(3.0), evidence(), 0.95)
     assert said[0].startswith("All judges together find DITTO's policy better than what is served now: by 1.9 units")
     assert "with 95% confidence by more than 0.8" in said[0]
-    assert "2.750 nats per token under it, and 4.000" in said[1]
+    assert "2.500 nats per token under it, and 4.000" in said[1]
     assert "0.60 of 1" in said[2] and "0.20" in said[2]
     assert "1.50 away" in said[3] and "2.25" in said[3]
 
 
 def test_blame_names_a_judge_with_a_veto_before_all_else() -> None:
     said = reasons.blame(DITTO, RIVAL, comparison(-3.0), evidence(), 0.95)
-    assert said[0].startswith("DITTO's policy is clearly worse than what is served now: the held-out texts cost 2.750")
+    assert said[0].startswith(
+        "DITTO's policy is clearly worse than what is served now: the latest held-out texts cost 2.500"
+    )
     assert len(said) == 3
     assert "No candidate is better" in reasons.blame(DITTO, RIVAL, comparison(0.0), evidence(), 0.95)[0]
+
+
+def test_likelihood_is_quoted_of_the_texts_that_were_judged_and_not_of_all_that_is_held_out() -> None:
+    """An old text that tells the other way is held out, too."""
+    found = evidence(tokens=[900, 10, 30], nats={"ditto": [9.0, 2.0, 3.0], SERVED: [1.0, 4.0, 4.0]})
+    assert "2.500 nats per token under it, and 4.000" in reasons.praise(DITTO, RIVAL, comparison(3.0), found, 0.95)[1]
+
+
+def test_blame_says_that_one_judge_alone_would_have_decided() -> None:
+    alone = Comparison(1.6, 0.9, 2.4, {"likelihood": (5.0, 4.0, 6.0), "verifier": (0.0, -0.5, 0.5)})
+    said = reasons.blame(DITTO, RIVAL, alone, evidence(), 0.95)
+    assert said[0].startswith("Only one judge finds DITTO's policy better") and len(said) == 3
+    assert "No candidate is better" in reasons.blame(DITTO, RIVAL, replace(alone, low=0.4), evidence(), 0.95)[0]
 
 
 def test_figures_have_every_number_and_of_style_the_distance() -> None:

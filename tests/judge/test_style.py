@@ -87,8 +87,18 @@ def test_writing_a_habit_too_often_is_farther_than_having_it() -> None:
 
 def test_one_text_is_enough_and_none_is_a_clear_error() -> None:
     assert StyleProfile.of(OWN[:1]).distance(NEW) < StyleProfile.of(OWN[:1]).distance("NO. WAIT FOR THE BOSS!!!")
-    with pytest.raises(ValueError, match="at least one text with words"):
-        StyleProfile.of(["", "..."])
+    with pytest.raises(ValueError, match="at least one text"):
+        StyleProfile.of(["", " \n"])
+
+
+def test_pictures_alone_are_a_manner_too() -> None:
+    profile = StyleProfile.of(["👍", "🎉!", "👍👍"])
+    assert profile.distance("👍") < profile.distance("Dear Ann, the roof leaks again, so do come soon. Yours, Bea")
+    assert profile.distance("") == MOST_DISTANCE
+
+
+def test_beside_texts_with_words_those_without_count_for_nothing() -> None:
+    assert StyleProfile.of([*OWN, "👍", "..."]).distances(NEW) == PROFILE.distances(NEW)
 
 
 def test_a_language_that_no_list_knows_has_habits_too() -> None:

@@ -12,7 +12,7 @@ from fakes import demonstration, finish, tiny_base
 from dittod.engine.protocol import Update
 from dittod.judge.ability import Ability, ability, ability_objection
 from dittod.judge.gate import judge
-from dittod.judge.guards import Findings, inspect, objections
+from dittod.judge.guards import Findings, Learnt, inspect, objections
 from dittod.judge.writing import write
 from dittod.learner.batch import TokenSequence
 from dittod.learner.ditto import Outcome
@@ -77,7 +77,7 @@ def what_is_found(bench: Workbench, given: Update) -> Findings:
         for each, drawn in zip(given.held_out, answers, strict=True)
         for output in drawn
     ]
-    return inspect(outputs, [each.completion for each in given.demonstrations], secrets=given.secrets)
+    return inspect(outputs, Learnt(each.completion for each in given.demonstrations), secrets=given.secrets)
 
 
 @pytest.mark.parametrize("guard", BAD)

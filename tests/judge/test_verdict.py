@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -110,6 +111,28 @@ def test_a_judge_that_is_sure_of_a_loss_has_a_veto_whatever_the_others_say() -> 
     found, compared = choose(rival(8), [candidate], 0.95, 0)
     assert compared[0].low > MARGIN
     assert (found, vetoes(compared[0])) == (None, ["likelihood"])
+
+
+@pytest.mark.parametrize("others", [0.0, -0.5])
+def test_one_judge_alone_never_decides_whatever_it_finds(others: float) -> None:
+    found, compared = choose(rival(8), [scores("ditto", [5] * 8, [others] * 8, [others] * 8)], 0.95, 0)
+    assert compared[0].low > MARGIN and not vetoes(compared[0])
+    assert found is None
+    assert choose(rival(8), [scores("ditto", [5] * 8, [0.5] * 8, [others] * 8)], 0.95, 0)[0] == 0
+
+
+def test_where_there_is_one_judge_it_decides() -> None:
+    alone = scores("ditto", [5] * 8, judges=["likelihood"])
+    assert choose(rival(8), [alone], 0.95, 0)[0] == 0
+
+
+def test_an_interval_is_as_wide_as_the_unbiased_variance_of_texts_that_differ() -> None:
+    """Four texts at -3, -1, 1 and 3: a variance of 20 / 3. A plain bootstrap's 20 / 4 would be an eighth narrower."""
+    candidate = scores("ditto", *([-3, -1, 1, 3] for _ in JUDGES))
+    widths = [found.high - found.low for seed in range(8) for found in [compare(candidate, rival(4), 0.9, seed)]]
+    known = 1 / (len(JUDGES) * 4) + SEED_UNITS**2
+    expected = 2 * NormalDist().inv_cdf(0.9) * (20 / 3 / 4 + known) ** 0.5
+    assert np.mean(widths) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_small_loss_by_one_judge_is_no_veto() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from fakes import finish
 
 from dittod.judge.impostors import shipped_impostors
-from dittod.judge.verifier import LONGEST_CHARACTERS, Verifier
+from dittod.judge.verifier import DRAWS, LONGEST_CHARACTERS, Verifier
 
 THEMES = ("the goat", "the tractor", "the cheese", "the fence", "the market", "the vet", "the hay", "the well")
 IMPOSTORS = shipped_impostors()
@@ -100,6 +101,13 @@ def test_of_a_long_text_only_the_beginning_is_looked_at() -> None:
     assert len(beginning) > LONGEST_CHARACTERS
     one, other = VERIFIER.scores([beginning + curt("x") * 50, beginning + "y" * 10**6])
     assert one == other
+
+
+def test_it_can_be_made_in_many_steps_and_is_the_same() -> None:
+    """One for every text and for every draw: none takes long."""
+    steps, made = finish(Verifier.in_steps(KNOWN, IMPOSTORS))
+    assert len(steps) > len(KNOWN) + len(IMPOSTORS) + DRAWS
+    assert made.scores(KNOWN) == VERIFIER.scores(KNOWN)
 
 
 def test_what_a_gate_needs_takes_well_under_a_second() -> None:

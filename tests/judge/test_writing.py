@@ -43,9 +43,17 @@ def test_answers_come_by_prompt_and_are_the_same_however_few_are_drawn_at_a_time
 def test_longer_prompts_are_answered_in_smaller_groups() -> None:
     plan = Plan(sampling_rows=16, sequence_tokens=100)
     short, long = ({str(n): (1,) * length for n in range(8)} for length in (50, 400))
-    assert [len(each) for each in groups(short, plan, 2)] == [8]
-    assert [len(each) for each in groups(long, plan, 2)] == [2, 2, 2, 2]
-    assert [len(each) for each in groups({"a": (1,) * 9000}, plan, 2)] == [1]
+    assert [len(each) for each in groups(short, plan, 2, 50)] == [8]
+    assert [len(each) for each in groups(long, plan, 2, 0)] == [2, 2, 2, 2]
+    assert [len(each) for each in groups({"a": (1,) * 9000}, plan, 2, 50)] == [1]
+
+
+def test_prompts_and_their_answers_at_their_longest_stay_within_the_plan() -> None:
+    plan = Plan(sampling_rows=16, sequence_tokens=100)
+    prompts = {str(n): (1,) * 50 for n in range(8)}
+    found = groups(prompts, plan, 2, 350)
+    assert [len(each) for each in found] == [2, 2, 2, 2], "2 prompts x 2 answers x 400 tokens = 16 rows x 100 tokens"
+    assert {key: ids for each in found for key, ids in each.items()} == prompts
 
 
 def test_an_answer_may_be_twice_as_long_as_the_longest_text(bench: Workbench) -> None:

@@ -101,6 +101,16 @@ def test_what_does_not_go_together_is_refused_by_name(
     assert backend.feedback.taken == []
 
 
+@pytest.mark.parametrize(
+    ("said", "answer", "remark"),
+    [({}, True, True), ({"model": "ditto"}, True, True), ({"rating": "up"}, True, False), (KEPT, False, True)],
+)
+def test_everything_that_is_missing_is_named(ask: Ask, said: dict[str, str], answer: bool, remark: bool) -> None:
+    message = error_of(ask("POST", PATH, json=said))["message"]
+    assert ("'id' of a kept answer, or 'model', 'answer' and one of 'messages' and 'prompt'" in message) == answer
+    assert ("one of 'edited' and 'rating'" in message) == remark
+
+
 @pytest.mark.parametrize("param", ["edited", "answer", "prompt"])
 def test_a_text_that_is_too_long_is_refused(param: str) -> None:
     body = {**BROUGHT, "edited": "Bo!", param: "x" * 100_001}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from dittod_service.openai.responses.store import Store
 from dittod_service.openai.tools import ToolUse
 
 from .conftest import Ask
-from .fakes import WORDS, FakeBackend
+from .fakes import MODELS, WORDS, FakeBackend
 from .wire import error_of, valid
 
 PATH = "/v1/responses"
@@ -202,6 +203,30 @@ def test_a_page_that_does_not_exist_is_refused_by_name(ask: Ask, create: Create,
     assert (refused.status_code, error_of(refused)["param"]) == (400, query.split("=")[0])
 
 
+def test_conversations_with_an_answer_of_a_version_that_was_forgotten_are_gone_and_the_others_stay(
+    ask: Ask, create: Create, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, forgotten = backend.resolve, set[str]()
+    monkeypatch.setattr(backend, "resolve", lambda name: replace(resolve(name), is_withdrawn=lambda: name in forgotten))
+    first = create(model="ditto/email")
+    said = {"type": "item_reference", "id": first["output"][0]["id"]}
+    other = create()
+    continued = create(previous_response_id=first["id"])
+    quoting = create(input=[said])
+    ask("DELETE", f"{PATH}/{first['id']}")
+    assert ask("GET", f"{PATH}/{continued['id']}").status_code == 200
+    forgotten.add("ditto/email")
+    refused = ask("POST", PATH, json={"model": "base", "input": [said]})
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "input[0].id")
+    for gone in (first, continued, quoting):
+        assert ask("GET", f"{PATH}/{gone['id']}").status_code == 404
+        refused = ask("POST", PATH, json={"model": "base", "input": "on", "previous_response_id": gone["id"]})
+        assert (refused.status_code, error_of(refused)["code"]) == (400, "previous_response_not_found")
+    assert ask("GET", f"{PATH}/{other['id']}").json() == other
+    ended_too_late = create(model="ditto/email")
+    assert ask("GET", f"{PATH}/{ended_too_late['id']}").status_code == 404
+
+
 class Clock:
     """A clock that stands still until it is set."""
 
@@ -222,9 +247,9 @@ def items(words: str) -> Any:
 def test_a_response_is_kept_for_an_hour() -> None:
     clock = Clock()
     store = Store(clock)
-    store.keep(response("resp_1"), items("hi"))
+    store.keep(response("resp_1"), items("hi"), MODELS[0])
     clock.seconds = 1800
-    store.keep(response("resp_2"), items("hi"))
+    store.keep(response("resp_2"), items("hi"), MODELS[0])
     clock.seconds = 3599
     assert store.find("resp_1") is not None
     clock.seconds = 3600
@@ -240,7 +265,7 @@ def test_the_oldest_make_room_for_the_newest(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stores, "MOST_RESPONSES", 2)
     store = Store(Clock())
     for number in range(3):
-        store.keep(response(f"resp_{number}"), items("hi"))
+        store.keep(response(f"resp_{number}"), items("hi"), MODELS[0])
     assert [store.find(f"resp_{number}") is not None for number in range(3)] == [False, True, True]
 
 
@@ -249,9 +274,9 @@ def test_large_responses_make_room_and_too_large_ones_are_not_kept(monkeypatch: 
     monkeypatch.setattr(stores, "MOST_BYTES", 25_000)
     store = Store(Clock())
     for number in range(3):
-        store.keep(response(f"resp_{number}"), items("x" * 10_000))
-    store.keep(response("resp_3"), items("x" * 25_000))
+        store.keep(response(f"resp_{number}"), items("x" * 10_000), MODELS[0])
+    store.keep(response("resp_3"), items("x" * 25_000), MODELS[0])
     assert [store.find(f"resp_{number}") is not None for number in range(4)] == [False, True, True, False]
     store.drop("resp_1")
-    store.keep(response("resp_4"), items("x" * 10_000))
+    store.keep(response("resp_4"), items("x" * 10_000), MODELS[0])
     assert store.find("resp_2") is not None

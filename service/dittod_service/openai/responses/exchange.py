@@ -25,6 +25,7 @@ class ResponseExchange:
         given = items_of([] if request.input is None else request.input, id, before, store.item)
         self._input = (*before, *given)
         self._store = store if request.stored else None
+        self._served = served
         tools = functions(request.tools)
         use = chosen(request.tool_choice, tools)
         created = Head.of(request, served, id, 1).created
@@ -43,7 +44,7 @@ class ResponseExchange:
     def tell(self, event: AnswerEvent) -> list[JsonObject]:
         told = self._stream.tell(event)
         if isinstance(event, Done) and self._store is not None:
-            self._store.keep(self._stream.response, self._input)
+            self._store.keep(self._stream.response, self._input, self._served)
         return told
 
     def fail(self, failure: Failure) -> list[JsonObject]:

@@ -1,7 +1,8 @@
 """Responses that can be asked for again, or gone on from. In memory only: they hold the user's text.
 
 Each is kept with the whole conversation before it, so that it can be gone on from when an earlier one is gone. What
-is too old goes at the next visit, not by itself.
+is too old goes at the next visit, not by itself. So does every conversation with an answer of a version that has been
+withdrawn since: the answer may hold what is forgotten.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from threading import RLock
 
 from dittod.errors import RequestError
+from dittod.serving import ServedModel
 from dittod_service.openai.responses.items import Item, named_for
 from dittod_service.openai.responses.response import ResponseObject
 
@@ -46,8 +48,9 @@ class Store:
         self._bytes = 0
         self._items: dict[str, Item] = {}  # those whose ids were made here
         self._uses: Counter[str] = Counter()  # in how many conversations each of these stands
+        self._writers: dict[str, ServedModel] = {}  # of those of them that are answers, by their ids
 
-    def keep(self, response: ResponseObject, input: tuple[Item, ...]) -> None:
+    def keep(self, response: ResponseObject, input: tuple[Item, ...], served: ServedModel) -> None:
         """Keep a response, at the cost of the oldest ones. One that alone is too large is not kept."""
         size = len(json.dumps([response, input]))
         if size > MOST_BYTES:
@@ -56,6 +59,7 @@ class Store:
             self._kept[response["id"]] = Kept(response, input, size, self._clock() + RETENTION_SECONDS)
             self._bytes += size
             self._remember(self._kept[response["id"]])
+            self._writers |= {item["id"]: served for item in response["output"]}
             self._expire()
             while len(self._kept) > MOST_RESPONSES or self._bytes > MOST_BYTES:
                 self.drop(next(iter(self._kept)))
@@ -63,6 +67,7 @@ class Store:
     def find(self, id: str) -> Kept | None:
         """A response that is still kept."""
         self._expire()
+        self._drop_withdrawn()
         return self._kept.get(id)
 
     def drop(self, id: str) -> None:
@@ -74,20 +79,23 @@ class Store:
                 self._forget(kept)
 
     def item(self, id: str) -> Item | None:
-        """An item of any conversation that is kept, if its id was made here: clients may give theirs twice."""
+        """An item of any conversation that is kept, if its id was made here: clients may give theirs twice. To be asked
+        for after `conversation`, which lets go of what is withdrawn."""
         self._expire()
         return self._items.get(id)
 
     def conversation(self, previous_response_id: str | None) -> tuple[Item, ...]:
         """What a request goes on from. Raises RequestError where that is not kept."""
         if previous_response_id is None:
+            self._drop_withdrawn()  # its items may refer to others all the same
             return ()
         kept = self.find(previous_response_id)
         if kept is None:
             raise RequestError(
                 "The previous response was not found",
                 f"responses are kept for {RETENTION_SECONDS / 60:.0f} minutes, and none that was asked for with "
-                "'store': false: send the conversation as 'input'",
+                "'store': false, or whose version has learnt or shown a text that is forgotten by now: send the "
+                "conversation as 'input'",
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
@@ -108,6 +116,16 @@ class Store:
             self._uses[id] -= 1
             if not self._uses[id]:
                 del self._items[id], self._uses[id]
+                self._writers.pop(id, None)
+
+    def _drop_withdrawn(self) -> None:
+        """A version is asked about once, for the oldest of its answers."""
+        with self._lock:
+            gone = {each for each in set(self._writers.values()) if each.is_withdrawn()}
+            written = {id for id, writer in self._writers.items() if writer in gone}
+            for id, kept in list(self._kept.items()):
+                if written and not written.isdisjoint(item["id"] for item in kept.conversation):
+                    self.drop(id)
 
     def _expire(self) -> None:
         now = self._clock()
