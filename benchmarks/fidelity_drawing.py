@@ -52,7 +52,8 @@ def draw_methods(path: Path, by_corpus: Mapping[str, Sequence[Row]]) -> None:
         axis.axhline(CHANCE, color="#888888", linewidth=0.7)
         axis.set_title(corpus)
     axes[0][0].set_ylabel("won against the other methods, %")
-    axes[0][-1].legend(fontsize=7, frameon=False)
+    axes[0][0].set_ylim(0, 112)  # room for the legend
+    axes[0][0].legend(fontsize=7, frameon=False, ncols=4, loc="upper left", columnspacing=0.8, handlelength=1.0)
     _save(figure, path)
 
 

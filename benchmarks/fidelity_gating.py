@@ -52,7 +52,7 @@ class Trials:
             return float("nan"), float("nan")
         n, p = self.trials, self.share
         centre, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+        return max(0.0, centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 
 
 @dataclass(frozen=True, slots=True)

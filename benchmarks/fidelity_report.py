@@ -107,7 +107,8 @@ def _headline(people: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _ablations_and_curves(corpus: str, judged: Sequence[Judged], figures: Path | None) -> dict[str, Any]:
-    """All against the main run of the same people."""
+    """All against the main run, of those people with whom something was varied."""
+    judged = [each for each in judged if _has([each], ["no_replay"])]
     ablations = [(each, _intervals(rates_against(judged, each, MAIN))) for each in ABLATIONS if _has(judged, [each])]
     curves = {name: _curve(judged, points) for name, points in CURVE_POINTS.items() if _has(judged, points.values())}
     points = [(f"{name}: {value}", by_judge) for name, each in curves.items() for value, by_judge in each]
@@ -115,13 +116,14 @@ def _ablations_and_curves(corpus: str, judged: Sequence[Judged], figures: Path |
     points += [(each, _intervals(rates_against(judged, each, MAIN))) for each in others]
     if not ablations:
         return {}
-    people = sum("no_replay" in each.by_seed[0] for each in judged)
-    drawing.show(f"\n{corpus}, {people} people: against DITTO in full ({ITERATIONS} iterations)", [*ablations, *points])
+    drawing.show(
+        f"\n{corpus}, {len(judged)} people: against DITTO in full ({ITERATIONS} iterations)", [*ablations, *points]
+    )
     if figures is not None and curves:
         drawing.draw_ablations(figures / "ablations.png", ablations)
         drawing.draw_curves(figures / "curves.png", curves, "DITTO in full")
     return {
-        "ablated_people": people,
+        "ablated_people": len(judged),
         "ablations": {name: by_judge["panel"] for name, by_judge in ablations},
         "curves": {name: by_judge["panel"] for name, by_judge in points},
     }

@@ -55,8 +55,7 @@ def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_
 
     # 2. what the endpoint serves is the recipe
     client = _client(daemon)
-    answered_by, answer_id = _ask(client)
-    assert answered_by == first["id"]
+    assert _ask(client)[0] == first["id"]
 
     # 3. a file that was learnt from is deleted: the version is withdrawn, and its weights are destroyed
     demonstrations = daemon.json("demos", "list")["demonstrations"]
@@ -74,6 +73,7 @@ def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_
     assert seen["id"] not in _newest(daemon)["demonstration_ids"]
 
     # 5. an edited answer becomes a demonstration, and what was given a rejected answer
+    _, answer_id = _ask(client)  # those of the forgotten version went with it
     before = daemon.profile()["demonstrations"]
     given = _feedback(
         daemon, {"id": answer_id, "edited": "Dear Tom, the fence is yours, and so is the bill. As ever, O."}
