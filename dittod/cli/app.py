@@ -342,7 +342,7 @@ def feedback_list(profile: Annotated[str | None, typer.Argument()] = None, json:
 
 @feedback.command("remove")
 def feedback_remove(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
-    """Take it back: nothing more is learnt from it, and what was is forgotten."""
+    """Take it back: nothing more is learnt from it, and a text that it had become is forgotten."""
     from dittod.cli.feedback import remove_feedback
 
     remove_feedback(ids)

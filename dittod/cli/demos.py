@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dittod import runs
+from dittod.cli.opened import opened
 from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
 from dittod.config import Settings, load_settings, watched_folder
 from dittod.errors import DittodError, SettingsError
@@ -37,7 +37,7 @@ EXCLUDED = "excluded by you"
 
 def list_demos(profile: str | None, *, as_json: bool) -> None:
     """Oldest first, by profile, each with what the next update would do with it and why."""
-    with _opened() as (_, settings, store):
+    with opened() as (_, settings, store):
         profiles = [profile] if profile else store.profiles()
         found = [(row, reason) for name in profiles for row, reason in _with_reasons(store, settings, name)]
         files = [file for file in store.files().values() if file.reason and profile in (None, file.profile)]
@@ -67,7 +67,7 @@ def list_demos(profile: str | None, *, as_json: bool) -> None:
 
 def show_demo(id_prefix: str, *, as_json: bool) -> None:
     """Both halves, whole, with where they come from."""
-    with _opened() as (_, settings, store):
+    with opened() as (_, settings, store):
         row = store.demonstration(id_prefix)
         reason = _reason(row, _reasons(store, settings, row.profile))
     if as_json:
@@ -90,7 +90,7 @@ def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
     """Another prompt: as given, as the template had it, or as the user's editor leaves it."""
     if template and prompt is not None:
         raise DittodError("--template and --prompt exclude each other", "give one of them")
-    with _opened() as (place, settings, store):
+    with opened() as (place, settings, store):
         row = store.demonstration(id_prefix)
         found = row.demonstration
         new = row.template if template else prompt if prompt is not None else _edited(place, found.prompt)
@@ -107,7 +107,7 @@ def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
 
 def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
     """Leave demonstrations aside from the next update on, or take them back."""
-    with _opened() as (_, _, store):
+    with opened() as (_, _, store):
         rows = [store.demonstration(each) for each in id_prefixes]
         for row in rows:
             store.exclude(row.profile, row.demonstration.id, excluded=excluded)
@@ -203,14 +203,3 @@ def _write_new(folder: Path, text: str) -> Path:
     path = folder / f"added-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.md"
     write_private(path, text)
     return path
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[Home, Settings, Store]]:
-    place = home()
-    place.create()
-    store = Store(place.store)
-    try:
-        yield place, load_settings(place), store
-    finally:
-        store.close()

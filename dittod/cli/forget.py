@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
+from dittod.cli.opened import opened
 from dittod.cli.terminal import day, out, print_json, print_table
-from dittod.config import Settings, load_settings, watched_folder
+from dittod.config import Settings, watched_folder
 from dittod.errors import DittodError, NotFound
 from dittod.forgetting import destroy_versions, finish_without_daemon, rehearsed
 from dittod.ingest.brake import BRAKE
 from dittod.ingest.folder import is_mounted, missing_files
 from dittod.ingest.watch import relative_key
-from dittod.paths import Home, home
+from dittod.paths import Home
 from dittod.rows import Receipt
 from dittod.store import BY_HAND, CHANGED, Store
 
@@ -37,7 +37,7 @@ STAYS = "files stay where they are; one that was named gives nothing any more un
 
 def forget(targets: list[str], profile: str | None, *, yes: bool, as_json: bool) -> None:
     """Exit code 1 where there is nothing to forget, or the user does not want it after all."""
-    with _opened() as (place, settings, store):
+    with opened() as (place, settings, store):
         work = _work(settings, store, targets, profile)
         with rehearsed(store):
             planned = work()
@@ -59,7 +59,7 @@ def forget(targets: list[str], profile: str | None, *, yes: bool, as_json: bool)
 
 def list_receipts(*, as_json: bool) -> None:
     """Oldest first."""
-    with _opened() as (_, _, store):
+    with opened() as (_, _, store):
         receipts = store.receipts()
     if as_json:
         print_json({"receipts": [asdict(each) for each in receipts]})
@@ -178,14 +178,3 @@ def _finish(place: Home, settings: Settings, store: Store, receipts: list[Receip
         time.sleep(POLL_SECONDS)
         finish_without_daemon(place, store, settings)
     return True
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[Home, Settings, Store]]:
-    place = home()
-    place.create()
-    store = Store(place.store)
-    try:
-        yield place, load_settings(place), store
-    finally:
-        store.close()

@@ -69,7 +69,7 @@ def about_pairs(evidence: Evidence) -> str:
         )
     return (
         "The base model was no judge of pairs: it does not tell your texts from others' well enough"
-        f" ({evidence.competence:.0%} of its trials)."
+        f" (right in {evidence.competence:.0%} of its trials)."
     )
 
 
