@@ -11,6 +11,7 @@ import json
 import signal
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,16 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     made.kill()
 
 
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_that_never_saw_it(
-    daemon: DaemonProcess,
+    daemon: DaemonProcess, stack: ExitStack
 ) -> None:
     # 1. learnt from; the verdict has figures of every candidate and what they wrote
     daemon.start()
@@ -54,7 +61,7 @@ def test_a_version_is_judged_served_withdrawn_with_its_text_and_followed_by_one_
     assert {written["by"] for written in first["verdict"]["outputs"]} >= {"base"}
 
     # 2. what the endpoint serves is the recipe
-    client = _client(daemon)
+    stack.enter_context(client := _client(daemon))
     assert _ask(client)[0] == first["id"]
 
     # 3. a file that was learnt from is deleted: the version is withdrawn, and its weights are destroyed
