@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import warnings
@@ -15,6 +16,9 @@ from fakes import make_tiny_model
 from dittod.cli import main
 
 Command = Callable[..., tuple[int, str, str]]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -233,6 +233,7 @@ def test_samples_of_an_update_under_way_go_though_it_may_not_go_on_now(daemon: D
     runs = daemon.home / "runs"
     wait_for(lambda: list(runs.glob("*/checkpoint-*/*")), 120)
     assert daemon.cli("pause").returncode == 0
+    wait_for(lambda: daemon.status()["learning"]["state"] == "paused", 30)  # else it may be begun anew before
     if by_command:
         assert daemon.cli("forget", "canary.eml", "--yes").returncode == 0
     else:
