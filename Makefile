@@ -16,7 +16,7 @@ demo: $(INSTALLED)
 	$(BIN)/dittod demo $(ARGS)
 
 test: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/pytest -m 'not gpu'
+	$(TEST_ENV) $(BIN)/pytest -m 'not gpu and not clients'
 
 check: lint test
 

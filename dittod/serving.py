@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dittod.engine.protocol import (
     AdapterRef,
@@ -25,6 +25,7 @@ from dittod.types import Message
 
 Rating = Literal["edited", "up", "down"]
 Outcome = Literal["demonstration", "rejected", "noted"]  # what a piece of feedback has become
+Document = dict[str, Any]  # ready to become JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +127,109 @@ class Backend(Protocol):
 
     def health(self) -> dict[str, object]:
         """State of daemon and engine, without anything private: served without a token."""
+        ...
+
+
+class Dashboard(Protocol):
+    """What a person sees of their home, and does to it. `dittod.views` makes the documents, for the command line too.
+
+    All of it may hold the user's texts. Its methods wait for the disk: they belong in a thread. They raise DittodError:
+    NotFound for what there is not, RequestError for what cannot be done.
+    """
+
+    def now(self) -> Document:
+        """What is served, what is being learnt, and if nothing, why: `dittod status --json`, with first steps."""
+        ...
+
+    def voices(self) -> Document:
+        """Every profile with its counts."""
+        ...
+
+    def voice(self, profile: str, search: str) -> Document:
+        """The profile's demonstrations in which all words of `search` stand, the newest first, and its files."""
+        ...
+
+    def demonstration(self, profile: str, id: str) -> Document:
+        """One demonstration."""
+        ...
+
+    def set_prompt(self, profile: str, id: str, prompt: str | None) -> Document:
+        """Another prompt; None: the one that the template made. Returns the demonstration, whose id is another one."""
+        ...
+
+    def exclude(self, profile: str, id: str, excluded: bool) -> Document:
+        """Leave it aside from the next update on, or take it back. Returns the demonstration."""
+        ...
+
+    def runs(self) -> Document:
+        """Updates, the newest first."""
+        ...
+
+    def run(self, id: str, after: int) -> Document:
+        """One update with its steps behind the place `after`, and what the policy writes while it is under way."""
+        ...
+
+    def update(self, profile: str) -> Document:
+        """Ask for an update by hand. Returns it."""
+        ...
+
+    def stop_update(self, profile: str) -> None:
+        """Give the open update up."""
+        ...
+
+    def pause(self, seconds: float | None) -> None:
+        """Learn nothing for so long; None: until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """End a pause."""
+        ...
+
+    def versions(self) -> Document:
+        """Every version, the newest first, and what each profile serves."""
+        ...
+
+    def version(self, wanted: str) -> Document:
+        """One version with its verdict and what it wrote for the gate. `wanted`: its id's beginning, or profile@number."""
+        ...
+
+    def promote(self, wanted: str) -> Document:
+        """Serve it from now on, whatever the gate said. Returns it."""
+        ...
+
+    def roll_back(self, profile: str) -> None:
+        """Serve what was served before."""
+        ...
+
+    def pin(self, wanted: str, pinned: bool) -> Document:
+        """Keep its weights whatever room they take, or no longer. Returns it."""
+        ...
+
+    def rehearse_forgetting(self, targets: list[str], profile: str | None) -> Document:
+        """What `forget` would do, as receipts; nothing is done."""
+        ...
+
+    def forget(self, targets: list[str], profile: str | None) -> Document:
+        """Forget files, demonstrations (beginnings of ids), or all of a profile, and every version that learnt from it."""
+        ...
+
+    def receipts(self) -> Document:
+        """What was forgotten."""
+        ...
+
+    def judgements(self) -> Document:
+        """How often which version was taken for the user."""
+        ...
+
+    def judge(self, profile: str, chosen: str, other: str) -> Document:
+        """The user took the answer of `chosen` (a model's name) for their own, beside that of `other`."""
+        ...
+
+    def clients(self, url: str) -> Document:
+        """Ready settings for each client that is to reach the endpoint at `url`, without the token."""
+        ...
+
+    def digest(self) -> dict[str, str]:
+        """By view (now, voices, runs, versions, receipts) a value that changes when the view does. Cheap: asked for
+        every second."""
         ...
