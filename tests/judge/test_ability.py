@@ -3,28 +3,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from fakes import finish, tiny_base
+from fakes import finish
 
 from dittod.judge.ability import Ability, ability, ability_objection, answers_worse, general, knows_answers
 from dittod.learner.workbench import Workbench, encode
-from dittod.model.decode import Decoder
-from dittod.model.lora import LoraAdapters, LoraShape
+from dittod.model.lora import LoraShape
 from dittod.types import Demonstration, Plan
 
 GOOD = Ability(1.0, (True,) * 36 + (False,) * 4)
 AT_CHANCE = Ability(2.7, (True, False, False) * 13 + (False,))
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
-    torch.set_num_threads(1)
-    base = tiny_base(tmp_path / "model")
-    adapters = LoraAdapters(base)
-    return Workbench(base, adapters, Decoder(base, adapters, max_rows=8))
 
 
 def test_the_sets_are_what_the_docstring_says() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from fakes import demonstration, finish, tiny_base
+from fakes import demonstration, finish
 
 from dittod.judge.likelihood import WITHOUT_GRADIENTS, as_served, nats
 from dittod.learner.workbench import Workbench, encode
 from dittod.model.chat import encode_chat
-from dittod.model.decode import Decoder
 from dittod.model.examples import examples_room, with_examples
-from dittod.model.lora import LoraAdapters
 from dittod.retrieval import Index
 from dittod.types import Message, Plan
 
@@ -23,14 +20,6 @@ POOL = tuple(
     for place, (what, how) in enumerate([("barn", "red"), ("boat", "new"), ("goat", "loud"), ("mill", "old")])
 )
 HELD_OUT = (demonstration("Write about a goat", "The goat eats it all.", written_at=9.0),)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
-    torch.set_num_threads(1)
-    base = tiny_base(tmp_path / "model")
-    adapters = LoraAdapters(base)
-    return Workbench(base, adapters, Decoder(base, adapters, max_rows=8))
 
 
 def test_a_text_stands_after_the_prompt_that_the_endpoint_would_make(bench: Workbench) -> None:

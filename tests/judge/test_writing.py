@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-import torch
-from fakes import demonstration, finish, tiny_base
+from fakes import demonstration, finish
 
 from dittod.engine.protocol import Update
 from dittod.judge.writing import ENDLESS_TOKENS_LEAST, groups, most_tokens, write
 from dittod.learner.workbench import Workbench, encode
-from dittod.model.decode import Decoder
-from dittod.model.lora import LoraAdapters
 from dittod.types import Plan
 
 POOL = tuple(
@@ -21,14 +16,6 @@ POOL = tuple(
     for place, (what, how) in enumerate([("barn", "red"), ("boat", "new"), ("goat", "loud"), ("mill", "old")])
 )
 UPDATE = Update("u", "run", "adapters", "clean", 3, POOL, (), None)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
-    torch.set_num_threads(1)
-    base = tiny_base(tmp_path / "model")
-    adapters = LoraAdapters(base)
-    return Workbench(base, adapters, Decoder(base, adapters, max_rows=8))
 
 
 def test_answers_come_by_prompt_and_are_the_same_however_few_are_drawn_at_a_time(bench: Workbench) -> None:
