@@ -1,5 +1,6 @@
 # make demo   see it work            make test    run the tests
 # make check  what CI runs           make format  tidy the code
+# make clients  install other programs from PyPI and npm, and have them ask a daemon
 # make soak   half an hour of everything at once (ARGS="--minutes N")
 # make packages  wheel, source archive and Debian package, into dist/
 # make gpu    tests and benchmarks on an NVIDIA GPU (without network there: make wheels first, where there is one)
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 # Small matrices do not gain from more threads, and the tests share the machine.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check soak lint format gpu wheels packages clean
+.PHONY: demo test check clients soak lint format gpu wheels packages clean
 
 demo: $(INSTALLED)
 	$(BIN)/dittod demo $(ARGS)
@@ -19,6 +20,9 @@ test: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/pytest -m 'not gpu and not clients'
 
 check: lint test
+
+clients: $(INSTALLED)
+	$(TEST_ENV) $(BIN)/pytest -m clients -s -v tests/clients
 
 soak: $(INSTALLED)
 	$(BIN)/python benchmarks/soak.py $(ARGS)

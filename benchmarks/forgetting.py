@@ -80,7 +80,7 @@ def _texts() -> dict[str, tuple[Demonstration, ...]]:
         home, other = (_store(Path(folder) / name) for name in ("home", "other"))
         home.record_file(_row("canary.eml"), [canary])
         old = _selected(home)
-        home.forget_file("canary.eml")
+        home.forget_files(["canary.eml"], time.time())
         found = {"old": old, "new": _selected(home), "never saw": _selected(other)}
         home.close()
         other.close()

@@ -1,5 +1,3 @@
 """dittod: an on-device personalisation daemon. The core: no HTTP in here."""
 
-from importlib.metadata import version
-
-__version__ = version("dittod")
+__version__ = "0.1.0"  # pyproject.toml reads it here

@@ -95,7 +95,8 @@ def find(store: Store, wanted: str) -> Adapter:
     fitting = [
         each
         for each in store.adapters()
-        if (at and each.profile == profile and str(each.number) == number) or (not at and each.id.startswith(wanted))
+        if (at and each.profile == profile and str(each.number) == number)
+        or (not at and wanted and each.id.startswith(wanted))
     ]
     if len(fitting) != 1:
         how_many = "several versions answer" if fitting else "no version answers"

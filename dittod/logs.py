@@ -232,8 +232,8 @@ def _log_warning(
     logging.getLogger("dittod").warning("%s at %s:%d", category.__name__, Path(filename).name, lineno)
 
 
-def read_log(home: Home, lines: int) -> list[str]:
-    """The latest lines of the daemon's log for people, the oldest first."""
+def read_log(home: Home, lines: int, *, raw: bool = False) -> list[str]:
+    """The latest lines of the daemon's log for people, or `raw` as they stand in it, the oldest first."""
     found: list[str] = []
     log = home.logs / "dittod.log"
     for path in (log, *(log.with_name(f"{log.name}.{number}") for number in range(1, KEPT + 1))):
@@ -241,13 +241,15 @@ def read_log(home: Home, lines: int) -> list[str]:
             break
         with contextlib.suppress(FileNotFoundError):
             found = path.read_text("utf-8", "replace").splitlines() + found
-    return [for_people(line) for line in found[-lines:]] if lines else []
+    latest = found[-lines:] if lines else []
+    return latest if raw else [for_people(line) for line in latest]
 
 
-def follow(home: Home, stopped: threading.Event | None = None) -> Iterator[str]:
-    """Lines for people as they are written from now on, until `stopped`."""
+def follow(home: Home, stopped: threading.Event | None = None, *, raw: bool = False) -> Iterator[str]:
+    """Lines for people, or `raw`, as they are written from now on, until `stopped`."""
     log = home.logs / "dittod.log"
-    return _grown(log, log.stat().st_size if log.exists() else 0, stopped)
+    lines = _grown(log, log.stat().st_size if log.exists() else 0, stopped)
+    return lines if raw else map(for_people, lines)
 
 
 def _grown(log: Path, place: int, stopped: threading.Event | None) -> Iterator[str]:
@@ -255,7 +257,7 @@ def _grown(log: Path, place: int, stopped: threading.Event | None) -> Iterator[s
     while stopped is None or not stopped.is_set():
         news, place = _read_on(log, place)
         *whole, rest = (rest + news).split(b"\n")
-        yield from (for_people(line.decode("utf-8", "replace")) for line in whole if line)
+        yield from (line.decode("utf-8", "replace") for line in whole if line)
         if not news:
             time.sleep(POLL_SECONDS)
 

@@ -88,4 +88,9 @@ MIGRATIONS = (
         given TEXT NOT NULL, path TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE judgements (
+        at REAL NOT NULL, profile TEXT NOT NULL, chosen TEXT NOT NULL, other TEXT NOT NULL
+    ) STRICT;
+    """,
 )

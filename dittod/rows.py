@@ -132,5 +132,15 @@ class Receipt:
     finished: bool = False  # whether weights, samples and caches are gone too
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """That the user took one of two answers for their own, without knowing whose they were. Nothing of the answers."""
+
+    at: float  # POSIX seconds
+    profile: str
+    chosen: str  # a version, 'email@3', or 'base'
+    other: str
+
+
 def as_receipt(row: Mapping[str, Any]) -> Receipt:
     return Receipt(**{**row, "adapters": tuple(json.loads(row["adapters"])), "finished": bool(row["finished"])})

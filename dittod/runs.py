@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -22,12 +22,14 @@ from dittod import adapters
 from dittod.config import Settings
 from dittod.engine import protocol
 from dittod.engine.client import Engine
-from dittod.engine.protocol import Event, Failed, Noted, Progress, Ready, StopUpdate, Update, Updated
-from dittod.errors import DittodError, EngineUnavailable, ModelError, TooFewDemonstrations
+from dittod.engine.protocol import Drawn, Event, Failed, Noted, Progress, Ready, StopUpdate, Update, Updated
+from dittod.errors import DittodError, EngineUnavailable, ModelError, NotFound, TooFewDemonstrations
 from dittod.ingest.select import MOST_CONSIDERED, Selection, select
+from dittod.learner.preset import preset
 from dittod.material import TextsChanged, learnt_by, update_of
 from dittod.paths import Home
 from dittod.rows import StepRow
+from dittod.stages import Course, Pace
 from dittod.store import Store
 from dittod.types import Adapter, Run, RunState
 
@@ -38,6 +40,7 @@ FULL_SECONDS = 15.0  # until it is tried again, twice as long each time
 clock = time.monotonic
 MOST_DEATHS = 3  # of the engine during one run; after that the run is what kills it
 PROGRESS_SECONDS = 0.2  # between two writes of a run's progress
+KEPT_SAMPLES = 24  # the latest, in memory only: two rounds
 OPEN: tuple[RunState, ...] = ("requested", "running")
 
 
@@ -62,6 +65,14 @@ def request(store: Store, settings: Settings, profile: str, *, by_hand: bool = F
         by_hand=by_hand,
     )
     return store.request_run(run)
+
+
+def stop(store: Store, profile: str, now: float) -> Run:
+    """Give the profile's open update up, at this time (POSIX seconds), for good. Raises NotFound."""
+    run = store.stop_run(profile, now)
+    if run is None:
+        raise NotFound(f"profile {profile!r} has no open update", "see what there is with: dittod status")
+    return run
 
 
 def next_selection(store: Store, settings: Settings, profile: str) -> Selection:
@@ -107,6 +118,8 @@ class Runs:
         self._engine = engine
         self._lock = threading.Lock()  # an engine hears of an update before it hears that it should leave it alone
         self._active: str | None = None  # id of the run the engine works on
+        self._pace: Pace | None = None  # of that run; None: nothing was heard of it yet
+        self._samples: tuple[Drawn, ...] = ()  # of that run
         self._told_to_stop = False  # the engine was, for the active run
         self._seen_open: frozenset[str] = frozenset()
         self._befell: defaultdict[str, _Befell] = defaultdict(_Befell)  # by run
@@ -118,6 +131,16 @@ class Runs:
         """What the engine works on."""
         active = self._active
         return None if active is None else self._store.run(active)
+
+    @property
+    def samples(self) -> tuple[Drawn, ...]:
+        """What the policy of the active run has written lately, the latest last. Never on the disk; gone with the first
+        text of the profile that is forgotten, whoever forgets it."""
+        found = self._samples
+        run = self.active if found else None
+        if run is None or any(each.profile == run.profile for each in self._store.unfinished_receipts()):
+            return ()
+        return found
 
     @property
     def pausing(self) -> bool:
@@ -162,7 +185,7 @@ class Runs:
     def _tell_to_stop(self) -> None:
         with self._lock:
             if not self._told_to_stop:
-                self._told_to_stop = True
+                self._told_to_stop, self._samples = True, ()
                 self._engine.send(StopUpdate())
 
     def _start(self, run: Run) -> None:
@@ -219,20 +242,23 @@ class Runs:
 
     def _set_active(self, run_id: str | None) -> None:
         self._active, self._told_to_stop = run_id, False
+        self._pace, self._samples = None, ()
 
     def _hear(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
         """Called from the engine's thread. A fault here (a full disk) lets the run be sent again."""
         try:
             self._take(run, update, event)
         except BaseException:
-            if not isinstance(event, (Progress, Noted)):
+            if not isinstance(event, (Progress, Noted, Drawn)):
                 self._set_active(None)
             raise
 
     def _take(self, run: Run, update: Update, event: Event | EngineUnavailable) -> None:
         match event:
             case Progress():
-                self._note_progress(run, event)
+                self._note_progress(run, update, event)
+            case Drawn():
+                self._keep(event)
             case Noted():
                 self._note(run, event.sentence)
             case Updated():
@@ -264,7 +290,15 @@ class Runs:
         self._store.add_note(run.id, sentence)
         log.info("run %s of profile %s: %s", run.id, run.profile, sentence)
 
-    def _note_progress(self, run: Run, progress: Progress) -> None:
+    def _keep(self, drawn: Drawn) -> None:
+        """Not of a run that is to be left: it may be that its texts were forgotten."""
+        with self._lock:
+            if not self._told_to_stop:
+                self._samples = (*self._samples, drawn)[-KEPT_SAMPLES:]
+
+    def _note_progress(self, run: Run, update: Update, progress: Progress) -> None:
+        self._pace = self._pace or _pace(run)
+        self._pace.hear(progress, clock())
         if progress.completed_step:
             row = StepRow(progress.phase, progress.completed_step, progress.iteration, progress.figures)
             self._store.record_step(run.id, row)
@@ -273,6 +307,7 @@ class Runs:
         if now - self._written_at < PROGRESS_SECONDS and progress.done != progress.of:
             return
         self._written_at = now
+        course = Course.of(preset(update.preset, update.overrides))
         self._store.change_run(
             run.id,
             progress={
@@ -281,6 +316,9 @@ class Runs:
                 "done": progress.done,
                 "of": progress.of,
                 "figures": dict(progress.figures),
+                "course": asdict(course),
+                "seconds": self._pace.seconds,
+                "elapsed": self._pace.elapsed,
             },
         )
 
@@ -366,3 +404,9 @@ class Runs:
         self._befell.pop(run.id, None)
         self.ended += 1
         self._set_active(None)
+
+
+def _pace(run: Run) -> Pace:
+    """Goes on with what was timed before the run was left."""
+    seconds = run.progress.get("seconds")
+    return Pace(len(run.demonstration_ids), seconds if isinstance(seconds, dict) else {})

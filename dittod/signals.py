@@ -1,5 +1,6 @@
 """How things stand, for `schedule` to judge: read from store and settings, and from what the caller has seen of machine
-and engine. Reads neither clock nor probes, and knows nothing of what is under way.
+and engine; and the one signal that a person gives, a pause. Reads neither clock nor probes, and knows nothing of what
+is under way.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dittod.config import Settings
+from dittod.errors import RequestError
 from dittod.schedule import LONG_WAIT_SECONDS, Conditions, Limits, Signals, reason_to_wait
 from dittod.store import Store
 
@@ -15,6 +17,7 @@ from dittod.store import Store
 PAUSE = "pause"  # by hand: {"until": POSIX seconds or None, "said_at": POSIX seconds}, else {}
 LEARNING = "learning"  # what a running daemon says of why nothing is learnt; else {}
 
+LONGEST_PAUSE_SECONDS = 365 * 86400.0
 MOST_FAILURES = 8  # that are counted: long before, the pause is at its longest
 
 
@@ -87,6 +90,24 @@ def paused_until(store: Store, now: float) -> datetime | None:
     if note["until"] is None:
         return datetime.max
     return datetime.fromtimestamp(note["until"]) if note["until"] > now else None
+
+
+def pause(store: Store, seconds: float | None, now: float) -> float | None:
+    """Learn nothing for so long from `now` on (POSIX seconds); None: until `resume`. The later word counts. Returns
+    when it ends. Raises RequestError."""
+    if seconds is not None and not 0.0 < seconds <= LONGEST_PAUSE_SECONDS:
+        most = f"{LONGEST_PAUSE_SECONDS / 86400.0:.0f} days at most"
+        raise RequestError("learning cannot be paused for so long", f"give a time above zero, {most}", param="seconds")
+    until = None if seconds is None else now + seconds
+    store.note(PAUSE, {"until": until, "said_at": now})
+    return until
+
+
+def resume(store: Store, now: float) -> bool:
+    """End a pause by hand. Returns whether there was one."""
+    was_paused = paused_until(store, now) is not None
+    store.note(PAUSE, {})
+    return was_paused
 
 
 def bring_pause_forward(store: Store, seconds: float, *, since: float, now: float) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deleting import forget_file
 from fakes import demonstration
 from keyrings import InMemory, Locked
 from stubs import stub_engine
@@ -244,7 +245,7 @@ def test_what_was_excluded_or_deleted_is_never_shown_again_and_what_is_new_is_at
     store.exclude("default", BOAT.id, excluded=False)
     store.set_prompt("default", CAKE.id, "Thank Ann for the cake.", "user")
     assert shown() == {BOAT.prompt, RENT.prompt, "Thank Ann for the cake."}
-    store.forget_file("default/f")
+    forget_file(store, "default/f")
     assert shown() == set()
 
 

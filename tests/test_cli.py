@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from fakes import demonstration
+from rich.progress import ProgressColumn
 
 from dittod import adapters, runs
-from dittod.cli.terminal import day, one_line
+from dittod.cli.terminal import clock, day, one_line, print_table, progress_bars
 from dittod.cli.update import report
 from dittod.config import load_settings
 from dittod.paths import Home
@@ -247,3 +251,121 @@ def test_an_update_is_reported_with_its_verdict_and_what_is_served(filled: Home,
         "figures": {},
     }
     store.close()
+
+
+LONG = "correspondence with publishers"
+
+
+@pytest.fixture
+def wide(home: Home) -> Home:
+    """With names and sentences longer than most."""
+    store = Store(home.store)
+    prompt = "Write a reply to the publisher about the long delay of the third chapter."
+    text = demonstration(prompt, "Dear Ann,\n\n" + "no tea today. " * 20, written_at=86400.0)
+    path = f"{LONG}/archive/2024/a rather long name of a folder/message.eml"
+    store.record_file(FileRow(path, LONG, 1, 1, "read", "", ("b@x.example",), {"b@x.example": 3}, 1.0), [text])
+    reason = "unknown kind of file: it is a picture, and mails, texts and chat logs are read"
+    store.record_file(FileRow(f"{LONG}/sea.jpeg", LONG, 1, 1, "set_aside", reason, (), {}, 1.0))
+    (home.adapters / "a").mkdir()
+    verdict = Verdict(True, ("it writes more like you than what is served",), {"base_nats_per_token": 4.0})
+    made = Adapter("a" * 64, LONG, 0, "candidate", "a", "r", "s", "1", "t", (text.id,), 1, 1.0, None, verdict)
+    store.add_adapter(made)
+    store.close()
+    return home
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(
+    ("command", "whole"),
+    [
+        ("demos list", "set aside"),
+        ("adapters list", f"{LONG}@1"),
+        ("status", "not running"),
+        ("identities", "b@x.example"),
+        ("plan", "sampling_rows"),
+        ("receipts", "nothing was forgotten"),
+    ],
+)
+def test_tables_fit_the_terminal(
+    command: str, whole: str, width: int, wide: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = dittod(*command.split())
+    unbroken = ("watching", "          ", "mail from")  # paths and addresses, which are to be copied
+    assert code == 0 and whole in " ".join(out.split())
+    assert max(len(line) for line in out.splitlines() if not line.startswith(unbroken)) <= width
+
+
+def test_nothing_is_lost_of_a_table_that_is_too_wide(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two columns of 30 characters that keep their width do not fit into 40: each row becomes lines."""
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(("id", "note"), [("x" * 30, "y" * 30), ("z" * 30, "")], empty="")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [f"id    {'x' * 30}", f"note  {'y' * 30}", "", f"id  {'z' * 30}"]
+
+
+def test_a_column_that_gives_way_folds_and_a_prompt_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(("id", "reason", "prompt"), [("1", "r" * 30, "p" * 30)], empty="")
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert first[1] + second[0] == "r" * 30
+    assert first[2].endswith("…") and len(first[2]) >= 16
+
+
+def test_a_table_for_a_program_is_as_wide_as_it_needs_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(("file", "reason"), [("f" * 90, "[b]r[/b] " * 20)], empty="")
+    assert capsys.readouterr().out.splitlines()[1].rstrip() == f"{'f' * 90}  {('[b]r[/b] ' * 20).rstrip()}"
+
+
+def test_bars_say_how_long_the_rest_takes() -> None:
+    """Two of eight steps took 10 s: the other six take 30."""
+    now, bars = [0.0], progress_bars()
+    bars.get_time = lambda: now[0]
+    task = bars.add_task("steps", total=8, note="")
+    (times,) = [column for column in bars.columns if isinstance(column, ProgressColumn) and "_Time" in repr(column)]
+    shown = [times.render(bars.tasks[0])]
+    for done in (0, 1, 2, 8):
+        bars.update(task, completed=done)
+        shown.append(times.render(bars.tasks[0]))
+        now[0] += 5.0
+    assert [str(each) for each in shown] == ["0:00", "0:00", "0:05", "0:10, 0:30 left", "0:15"]
+    assert clock(30.4) == "0:30" and clock(3661.0) == "1:01:01" and clock(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("status",), 0), (("adapters", "show", "nobody@7"), 1), (("status", "--wide"), 2), (("chatt",), 2)],
+)
+def test_exit_codes_are_as_documented(arguments: tuple[str, ...], code: int, home: Home, dittod) -> None:
+    assert dittod(*arguments)[0] == code
+
+
+def test_an_interrupt_exits_with_130(home: Home, dittod, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dittod.logs.read_log", raising)
+    assert dittod("logs")[0] == 130
+
+
+@pytest.mark.parametrize("command", ["status", "status --json", "--help"])
+def test_a_reader_that_goes_away_ends_a_command_quietly(command: str, filled: Home) -> None:
+    """As `| head -1` does, here before the first line."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    start = [sys.executable, "-c", "from dittod.cli import main; main()", *command.split()]
+    done = subprocess.run(start, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_with_json_an_error_is_still_a_sentence_on_stderr(home: Home, dittod) -> None:
+    code, out, err = dittod("demos", "show", "ffff", "--json")
+    assert (code, out) == (1, "") and err.startswith("error: no demonstration begins with 'ffff'\nhint: ")

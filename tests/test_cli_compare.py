@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from daemons import DaemonProcess
 
+from dittod.cli import blind
 from dittod.cli.terminal import out
 from dittod.errors import EngineUnavailable
 from dittod.machine.lock import held
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import Store
+from dittod.types import Adapter, Verdict
 from dittod_service.server import Server, Terms
 
 from .service.conftest import _certificate
@@ -129,7 +134,97 @@ def test_without_a_default_profile_the_only_voice_is_asked(backend: FakeBackend,
     assert "ditto (answered by base)" in dittod("compare", "Tea?")[1]
 
 
+# --- which is yours? ---
+
+
+@pytest.fixture
+def asked_at_a_terminal(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the user will say, to be filled by the test; and a version that answers as email@1."""
+    store = Store(home.store)
+    verdict = Verdict(True, (), {})
+    store.add_adapter(
+        Adapter(EMAIL.id, "email", 0, "candidate", "", "r", "starter", "1", "t", ("i",), 7, 1.0, None, verdict)
+    )
+    store.close()
+    said: list[str] = []
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=lambda: f"{said.pop(0)}\n"))
+    yield said
+    assert said == [], "everything was asked for"
+
+
+def in_this_order(monkeypatch: pytest.MonkeyPatch, *places: int) -> None:
+    """Answers are shown so, instead of by chance."""
+    monkeypatch.setattr(blind, "shuffled", lambda answers, count: [answers[place] for place in places])
+
+
+def tallied(dittod) -> list[dict[str, Any]]:
+    return list(json.loads(dittod("compare", "--tally", "--json")[1])["tallies"])
+
+
+@pytest.mark.parametrize(("order", "say", "chosen"), [((0, 1), "2", 1), ((1, 0), "1", 1), ((1, 0), "2", 0)])
+def test_the_answer_that_was_taken_for_the_users_is_kept_by_its_versions_name(
+    backend: FakeBackend, asked_at_a_terminal: list[str], dittod, monkeypatch, order, say: str, chosen: int
+) -> None:
+    in_this_order(monkeypatch, *order)
+    asked_at_a_terminal.append(say)
+    code, out, _ = dittod("compare", "Tea?", "base", "ditto/email", "--blind")
+    assert code == 0 and len(backend.asked) == 2
+    (found,) = tallied(dittod)
+    assert (found["profile"], found["one"], found["other"]) == ("email", "email@1", "base")
+    assert (found["one_chosen"], found["other_chosen"]) == ((1, 0) if chosen else (0, 1))
+    shown = [" ".join(line.split()) for line in out.splitlines()]
+    assert f"email email@1 base {chosen}" in shown and f"email base email@1 {1 - chosen}" in shown
+
+
+def test_before_the_user_has_spoken_nothing_says_who_wrote_what(
+    backend: FakeBackend, asked_at_a_terminal: list[str], dittod, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_this_order(monkeypatch, 1, 0)
+    seen: list[str] = []
+
+    def answer() -> str:
+        printed = capsys.readouterr()
+        seen.append(printed.out + printed.err)
+        return "\n"
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=answer))
+    _, out, _ = dittod("compare", "Tea?", "base", "ditto/email", "--blind")
+    assert "base" not in seen[0] and "email" not in seen[0] and seen[0].count(SAID) == 2
+    assert out.splitlines()[-2:] == ["1 is by ditto/email", "2 is by base"]
+
+
+def test_neither_is_an_answer_too_and_is_not_kept(backend: FakeBackend, asked_at_a_terminal: list[str], dittod) -> None:
+    asked_at_a_terminal += ["3", "the first", ""]
+    code, _, err = dittod("compare", "Tea?", "base", "ditto/email", "--blind")
+    assert code == 0 and err.count("say 1 or 2") == 2 and tallied(dittod) == []
+
+
+def test_two_answers_of_the_same_version_are_not_compared_blind(
+    backend: FakeBackend, asked_at_a_terminal: list[str], dittod
+) -> None:
+    code, out, err = dittod("compare", "Tea?", "base", "ditto", "--blind")
+    assert (code, out) == (1, "") and "both answers are by the same version" in err
+
+
+def test_without_a_terminal_nobody_can_be_asked_and_nothing_is_generated(
+    backend: FakeBackend, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = dittod("compare", "Tea?", "base", "ditto/email", "--blind")
+    assert code == 1 and "there is no terminal" in err and backend.asked == []
+
+
+def test_a_program_cannot_be_asked_which_is_its_own(home: Home, dittod) -> None:
+    code, _, err = dittod("compare", "Tea?", "--blind", "--json")
+    assert code == 2 and "--json is for programs" in err
+
+
+def test_where_nothing_was_chosen_the_tally_says_how_to(home: Home, dittod) -> None:
+    assert dittod("compare", "--tally") == (0, 'nothing was chosen so far: dittod compare "…" --blind\n', "")
+
+
 def test_an_empty_prompt_is_refused(home: Home, dittod) -> None:
+    assert dittod("compare")[0] == 1
     code, _, err = dittod("compare", " ")
     assert code == 1 and "there is nothing to ask" in err
 

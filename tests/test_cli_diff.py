@@ -9,6 +9,7 @@ from typing import Any
 
 import keyring
 import pytest
+from deleting import forget_file
 from keyrings import InMemory, Locked
 from versions import DITTO, HELD_OUT, TEXTS, add, versions, written
 
@@ -50,7 +51,7 @@ def test_a_text_whose_prompt_was_edited_in_between_is_still_the_same_text(home: 
 
 def test_texts_are_named_by_the_beginning_of_their_prompt_or_said_to_be_gone(home: Home, dittod) -> None:
     store = Store(home.store)
-    store.forget_file("1.eml")
+    forget_file(store, "1.eml")
     store.close()
     lines = dittod("adapters", "diff", "default@1", "default@3")[1].splitlines()
     assert f"  {TEXTS[0].id[:8]}  (gone)" in lines

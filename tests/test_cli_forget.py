@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from versions import TEXTS, versions
 
-from dittod.cli import forget
 from dittod.ingest.brake import BRAKE
 from dittod.machine.lock import held
 from dittod.paths import MARKER, Home
 from dittod.store import Store
+from dittod.views import forgetting
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_said_and_nothing_goes(
 def test_beside_a_command_that_clears_nothing_away_the_weights_go_and_the_rest_is_told(
     home: Home, dittod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forget, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(forgetting, "PATIENCE_SECONDS", 0.0)
     with held(home.lock):
         code, printed, _ = dittod("forget", "5.eml", "--yes")
     assert code == 0 and "not all of it is gone yet" in printed
@@ -125,7 +125,7 @@ def test_beside_a_command_that_clears_nothing_away_the_weights_go_and_the_rest_i
 
 
 def test_what_cannot_be_removed_is_told_in_the_end(home: Home, dittod, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forget, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(forgetting, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
     code, printed, _ = dittod("forget", "5.eml", "--yes")
     assert code == 0 and "not all of it is gone yet" in printed

@@ -17,7 +17,6 @@ from fakes import demonstration
 from rich.progress import Progress
 
 from dittod import runs
-from dittod.cli.status import describe
 from dittod.cli.terminal import progress_bars
 from dittod.cli.update import GONE, daemon_here, follow, why_held
 from dittod.config import load_settings
@@ -27,6 +26,7 @@ from dittod.rows import FileRow
 from dittod.signals import LEARNING, PAUSE
 from dittod.store import Store
 from dittod.types import Run
+from dittod.views.status import describe
 
 SENTENCE = "you are at the machine; learns after 5 minutes without keyboard and mouse"
 

@@ -77,4 +77,4 @@ def test_a_budget_that_is_no_size_is_refused_with_an_example(show_plan) -> None:
 def test_a_model_that_was_not_downloaded_is_refused_with_the_command_that_would(show_plan) -> None:
     code, _, err = show_plan("--model", "org/not-here")
     assert code == 1
-    assert "org/not-here" in err and "hf download" in err
+    assert "org/not-here" in err and "dittod init --model ID" in err

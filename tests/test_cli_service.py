@@ -190,20 +190,6 @@ def test_where_no_process_is_named_the_lock_tells_it(running: bool, pid: int | N
     assert (value["running"], value["pid"], value["started_by_hand"]) == (running, pid, by_hand)
 
 
-def test_logs_show_the_latest_lines_of_the_home(home: Home, dittod) -> None:
-    home.create()
-    lines = [
-        json.dumps({"time": f"2026-01-0{n}T10:00:00+00:00", "level": "INFO", "message": f"line {n}"}) for n in (1, 2, 3)
-    ]
-    (home.logs / "dittod.log").write_text("\n".join(lines) + "\n")
-    said = dittod("service", "logs", "-n", "2")[1].splitlines()
-    assert [line.rsplit(" ", 2)[1:] for line in said] == [["line", "2"], ["line", "3"]]
-
-
-def test_logs_of_a_home_without_any_are_empty(home: Home, dittod) -> None:
-    assert dittod("service", "logs")[:2] == (0, "")
-
-
 def test_an_unknown_platform_is_told_so(home: Home, monkeypatch: pytest.MonkeyPatch, dittod) -> None:
     monkeypatch.setattr("sys.platform", "freebsd14")
     code, _, error = dittod("service", "status")

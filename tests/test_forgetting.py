@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from deleting import forget_file
 from fakes import FakeEngine, demonstration, equal, finish, tiny_base
 from keyrings import InMemory
 
 from dittod import adapters, forgetting, runs
 from dittod.config import Settings
-from dittod.engine.protocol import AdapterRef, Forget, Stopped, StopUpdate, Update, Updated
+from dittod.engine.protocol import AdapterRef, Drawn, Forget, Stopped, StopUpdate, Update, Updated
 from dittod.forgetting import Forgetting, destroy, finish_without_daemon, rehearsed
 from dittod.learner import ditto
 from dittod.learner.workbench import Workbench, encode, score
@@ -112,7 +113,7 @@ def learnt(bench: Bench) -> Bench:
 def test_a_deleted_text_takes_every_version_that_learnt_from_it_and_the_newest_clean_one_is_served(
     learnt: Bench,
 ) -> None:
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     assert [learnt.state(letter) for letter in "abc"] == ["promoted", "forgotten", "forgotten"]
     receipt = learnt.receipt()
     assert (receipt.cause, receipt.demonstrations) == ("a file was deleted", 1)
@@ -121,7 +122,7 @@ def test_a_deleted_text_takes_every_version_that_learnt_from_it_and_the_newest_c
 
 
 def test_where_no_clean_version_was_ever_served_base_is(learnt: Bench) -> None:
-    learnt.store.forget_file("0.eml")
+    forget_file(learnt.store, "0.eml")
     assert learnt.served() is None and learnt.receipt().replaced_by == "base"
     assert learnt.state("c") == "retired", "rolled back from: nobody wants it"
 
@@ -130,7 +131,7 @@ def test_a_version_that_was_pruned_or_only_tried_is_forgotten_too_and_pins_hold_
     learnt.version("d", text(5), text(4))
     learnt.store.pin("d" * 64, pinned=True)
     assert learnt.store.prune("c" * 64)
-    learnt.store.forget_file("5.eml")
+    forget_file(learnt.store, "5.eml")
     assert [learnt.state(letter) for letter in "abcd"] == ["retired", "promoted", "forgotten", "forgotten"]
     assert not learnt.store.adapter("d" * 64).pinned
 
@@ -138,7 +139,7 @@ def test_a_version_that_was_pruned_or_only_tried_is_forgotten_too_and_pins_hold_
 def test_what_no_version_has_learnt_from_withdraws_nothing_and_still_has_a_receipt(bench: Bench) -> None:
     bench.read("0.eml", text(0))
     adapters.promote(bench.store, bench.version("a", text(1)))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.served() == "a" and bench.receipt().adapters == () and bench.receipt().replaced_by == ""
 
 
@@ -151,7 +152,7 @@ def test_a_text_is_known_by_every_id_that_it_ever_had(bench: Bench, seen: str) -
     (third,) = bench.store.demonstrations("default")
     id = {"before": first.id, "between": second, "now": third.id}[seen]
     adapters.promote(bench.store, bench.version("a", replace(first, id=id)))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.state("a") == "forgotten"
 
 
@@ -161,7 +162,7 @@ def test_a_text_of_which_cleaning_has_left_nothing_is_forgotten_with_its_file_an
     bench.store.rewrite("default", text(0).id, "")
     bench.read("0.eml", at=2.0)
     assert bench.store.demonstrations("default") == [] and bench.served() == "a" and bench.store.receipts() == []
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.state("a") == "forgotten"
 
 
@@ -169,9 +170,9 @@ def test_what_another_file_still_holds_is_not_forgotten(bench: Bench) -> None:
     bench.read("0.eml", text(0))
     bench.read("copy.eml", text(0))
     adapters.promote(bench.store, bench.version("a", text(0)))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.served() == "a" and bench.store.receipts() == []
-    bench.store.forget_file("copy.eml")
+    forget_file(bench.store, "copy.eml")
     assert bench.state("a") == "forgotten"
 
 
@@ -180,9 +181,9 @@ def test_a_text_that_moved_to_another_profile_is_forgotten_by_the_first_when_it_
     edited = bench.store.set_prompt("default", text(0).id, "mine", "user")
     adapters.promote(bench.store, bench.version("a", replace(text(0), id=edited)))
     bench.read("blog/0.eml", text(0), profile="blog")
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.served() == "a" and bench.store.receipts() == []
-    bench.store.forget_file("blog/0.eml")
+    forget_file(bench.store, "blog/0.eml")
     assert bench.state("a") == "forgotten"
     assert {each.profile: each.adapters for each in bench.store.receipts()} == {"blog": (), "default": ("default@1",)}
 
@@ -199,7 +200,7 @@ def test_a_profile_that_has_the_text_itself_keeps_its_versions_when_another_forg
 def test_an_excluded_text_is_left_aside_and_forgotten_only_with_its_file(learnt: Bench) -> None:
     learnt.store.exclude("default", text(0).id, excluded=True)
     assert learnt.served() == "b" and learnt.store.receipts() == []
-    learnt.store.forget_file("0.eml")
+    forget_file(learnt.store, "0.eml")
     assert learnt.state("b") == "forgotten"
 
 
@@ -212,7 +213,7 @@ def test_a_version_without_weights_has_learnt_nothing_and_loses_what_may_quote_t
     shown = bench.version("a", text(0), recipe=Recipe("base", examples=3), verdict=Verdict(True, (), {}, wrote))
     adapters.promote(bench.store, shown)
     bench.store.add_interaction(Interaction("i", "default", 1.0, shown.id, (Message("user", "?"),), CANARY))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.served() == "a"
     assert bench.store.adapter(shown.id).verdict.outputs == (Written("base", "x", "plain"),)
     assert bench.store.interactions(None, 9) == []
@@ -224,7 +225,7 @@ def test_answers_to_the_prompt_of_a_forgotten_text_go_from_other_verdicts(bench:
     bench.read("1.eml", text(1))
     wrote = (Written("ditto", text(0).id, "on the first"), Written("ditto", text(1).id, "on the second"))
     adapters.promote(bench.store, bench.version("a", text(1), verdict=Verdict(True, (), {}, wrote)))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     assert bench.served() == "a" and bench.store.adapter("a" * 64).verdict.outputs == wrote[1:]
 
 
@@ -232,12 +233,12 @@ def test_kept_answers_of_a_withdrawn_version_go_with_it(learnt: Bench) -> None:
     for letter in "ab":
         said = (Message("user", "?"),)
         learnt.store.add_interaction(Interaction(letter, "default", 1.0, letter * 64, said, CANARY))
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     assert [each.id for each in learnt.store.interactions(None, 9)] == ["a"]
 
 
 def test_an_answer_that_ends_after_its_version_was_withdrawn_is_not_kept(learnt: Bench) -> None:
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     learnt.clear_away()
     assert learnt.receipt().finished
     for letter in "ab":
@@ -278,7 +279,7 @@ def test_a_text_forgotten_by_hand_does_not_come_back_when_its_folder_is_renamed(
     bench.read("email/0.eml", text(0), profile="email")
     bench.store.forget_texts("email", [text(0).id], BY_HAND, 5.0)
     bench.read("mail/0.eml", text(0), profile="mail", at=6.0)
-    bench.store.forget_file("email/0.eml")
+    forget_file(bench.store, "email/0.eml")
     bench.read("mail/0.eml", text(0), profile="mail", at=7.0)
     assert bench.store.demonstrations("mail") == []
     assert bench.store.files()["mail/0.eml"].reason.startswith("forgotten by you")
@@ -297,7 +298,7 @@ def test_a_profile_that_had_the_text_when_another_forgot_it_by_hand_reads_it_aga
 
 def test_a_file_that_was_deleted_and_comes_back_is_learnt_from_again(bench: Bench) -> None:
     bench.read("0.eml", text(0))
-    bench.store.forget_file("0.eml")
+    forget_file(bench.store, "0.eml")
     bench.read("0.eml", text(0), at=2.0)
     assert bench.store.demonstrations("default") == [text(0)]
 
@@ -330,7 +331,7 @@ def test_a_sealed_store_forgets_like_any_other(learnt: Bench, monkeypatch: pytes
     monkeypatch.setattr("keyring.core._keyring_backend", InMemory())
     learnt.store.seal(True)
     learnt.read("copy.eml", replace(text(4), id=text(9).id, prompt="Write"))
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     assert learnt.served() == "b", "the same document is there under another name"
     learnt.store.forget_texts("default", [text(9).id], BY_HAND, 5.0)
     assert learnt.state("b") == "forgotten" and learnt.store.adapter("b" * 64).verdict.outputs == ()
@@ -345,7 +346,7 @@ def test_the_daemon_destroys_the_weights_tells_the_engine_and_asks_for_an_update
 ) -> None:
     caplog.set_level(logging.INFO)
     learnt.why_held = "the machine is in use"
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     learnt.clear_away()
     assert sorted(path.name[0] for path in learnt.home.adapters.iterdir()) == ["a"]
     assert learnt.engine.told == [Forget(("b" * 64, "c" * 64))]
@@ -371,7 +372,7 @@ def test_a_run_that_learns_from_the_text_is_left_its_samples_go_and_it_begins_an
     (held / "checkpoint-1").mkdir()
     (held / "checkpoint-1" / "samples.json").write_text(CANARY)
     gone = learnt.engine.updates[0].demonstrations[0]
-    learnt.store.forget_file(f"{gone.prompt.split()[1]}.eml")
+    forget_file(learnt.store, f"{gone.prompt.split()[1]}.eml")
     learnt.clear_away()
     assert StopUpdate() in learnt.engine.told and not learnt.receipt().finished, "the engine writes still"
     learnt.why_held = "the machine is in use"
@@ -385,6 +386,23 @@ def test_a_run_that_learns_from_the_text_is_left_its_samples_go_and_it_begins_an
     assert again.id == run_id and gone not in (*again.demonstrations, *again.held_out)
 
 
+def test_what_a_policy_wrote_that_learns_from_the_text_is_shown_to_nobody_any_more(learnt: Bench) -> None:
+    run_id = runs.request(learnt.store, learnt.settings, "default").id
+    learnt.runs.advance()
+    gone = learnt.engine.updates[0].demonstrations[0]
+    learnt.engine.say(Drawn(run_id, 0, gone.id, CANARY, 1.0))
+    assert [each.text for each in learnt.runs.samples] == [CANARY]
+    forget_file(learnt.store, f"{gone.prompt.split()[1]}.eml")
+    assert learnt.runs.samples == (), "from the same moment on that versions are withdrawn"
+    learnt.clear_away()
+    learnt.engine.say(Drawn(run_id, 0, gone.id, CANARY, 2.0))
+    learnt.engine.say(Stopped(run_id))
+    for _ in range(3):
+        learnt.clear_away()
+    assert learnt.receipt().finished and len(learnt.engine.updates) == 2
+    assert learnt.runs.samples == (), "nothing of it was kept meanwhile either"
+
+
 def test_a_run_that_does_not_know_the_text_goes_on_from_its_checkpoint_with_other_prompts(bench: Bench) -> None:
     for number in range(30):
         bench.read(f"{number}.eml", text(number))
@@ -393,7 +411,7 @@ def test_a_run_that_does_not_know_the_text_goes_on_from_its_checkpoint_with_othe
     (bench.home.runs / run_id / "checkpoint-1").mkdir()
     update = bench.engine.updates[0]
     spare = next(each for each in update.pool if each not in update.demonstrations)
-    bench.store.forget_file(f"{spare.prompt.split()[1]}.eml")
+    forget_file(bench.store, f"{spare.prompt.split()[1]}.eml")
     bench.clear_away()
     bench.engine.say(Stopped(run_id))
     bench.clear_away()
@@ -403,7 +421,7 @@ def test_a_run_that_does_not_know_the_text_goes_on_from_its_checkpoint_with_othe
 
 
 def test_without_a_daemon_it_is_done_here_and_beside_one_it_is_left_to_it(learnt: Bench) -> None:
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     with held(learnt.home.lock):
         finish_without_daemon(learnt.home, learnt.store, learnt.settings)
         assert (learnt.home.adapters / ("b" * 64)).exists()
@@ -413,7 +431,7 @@ def test_without_a_daemon_it_is_done_here_and_beside_one_it_is_left_to_it(learnt
 
 def test_a_kill_between_two_steps_is_made_up_for(learnt: Bench) -> None:
     """Committed, one folder hidden and half overwritten: another daemon finishes."""
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     folder = learnt.home.adapters / ("b" * 64)
     hidden = folder.rename(folder.with_name(f".{folder.name}"))
     Forgetting(learnt.home, learnt.store, learnt.settings, learnt.engine, learnt.runs).tend()
@@ -466,7 +484,7 @@ def test_weights_that_cannot_be_removed_are_zeros_and_tried_again_until_they_are
     now = 1000.0
     monkeypatch.setattr(forgetting, "clock", lambda: now)
     folder = learnt.home.adapters / ("b" * 64)
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", _refused)
         patched.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
@@ -514,7 +532,7 @@ def test_a_file_is_overwritten_before_it_goes(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_text_is_in_a_receipt(learnt: Bench) -> None:
-    learnt.store.forget_file("4.eml")
+    forget_file(learnt.store, "4.eml")
     told = str(learnt.receipt())
     assert "4.eml" not in told and text(4).id not in told and text(4).prompt not in told
 
@@ -560,7 +578,7 @@ def test_after_forgetting_an_update_is_the_one_that_has_never_seen_the_text(benc
     seen = runs.next_selection(bench.store, bench.settings, "default").learn
     assert canary in seen
     _, remembered = learner.learn(seen, 1)
-    bench.store.forget_file("canary.eml")
+    forget_file(bench.store, "canary.eml")
     after = runs.next_selection(bench.store, bench.settings, "default").learn
     weights, forgotten = learner.learn(after, 1)
     others, nats = zip(*(learner.learn(never_seen, seed) for seed in (1, 2)), strict=True)

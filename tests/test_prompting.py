@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deleting import forget_file
 from fakes import FakeEngine, demonstration
 
 from dittod import prompting, runs
@@ -209,7 +210,7 @@ def test_an_engine_that_backs_off_is_asked_again_and_a_model_that_is_not_there_i
 def test_a_deleted_text_stays_deleted(bench: Bench) -> None:
     bench.write(9)
     bench.look()
-    bench.store.forget_file("default/0")
+    forget_file(bench.store, "default/0")
     bench.say(bench.sent.demonstrations[0], "Write 0 of default\n\nPoints to make: numbers")
     assert len(bench.prompts()) == 8
 

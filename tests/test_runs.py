@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from deleting import forget_file
 from fakes import FakeEngine, demonstration
 
 from dittod import adapters, runs
@@ -19,6 +20,7 @@ from dittod.engine.protocol import (
     DISK_FULL,
     OUT_OF_MEMORY,
     AdapterRef,
+    Drawn,
     Failed,
     Noted,
     Progress,
@@ -204,7 +206,7 @@ def test_a_base_model_that_cannot_be_loaded_fails_the_run_with_the_reason(bench:
 def test_a_text_deleted_after_it_was_chosen_is_not_learnt_from(bench: Bench) -> None:
     bench.write(5)
     run_id = bench.request()
-    bench.store.forget_file("default/1")
+    forget_file(bench.store, "default/1")
     bench.runs.advance()
     bench.runs.advance()
     (update,) = bench.engine.updates
@@ -217,7 +219,7 @@ def test_what_a_run_that_begins_anew_learns_from_is_not_new_after_it(bench: Benc
     bench.write(5)
     run_id = runs.request(bench.store, bench.settings, "default", now=2000.0).id
     bench.write(2, start=2000)  # came in at 3000 and 3001
-    bench.store.forget_file("default/1")
+    forget_file(bench.store, "default/1")
     bench.now = 4000.0
     bench.runs.advance()
     bench.runs.advance()
@@ -231,8 +233,8 @@ def test_what_a_run_that_begins_anew_learns_from_is_not_new_after_it(bench: Benc
 def test_a_run_whose_texts_are_all_deleted_fails_with_the_reason(bench: Bench) -> None:
     bench.write(2)
     run_id = bench.request()
-    bench.store.forget_file("default/0")
-    bench.store.forget_file("default/1")
+    forget_file(bench.store, "default/0")
+    forget_file(bench.store, "default/1")
     bench.runs.advance()
     assert bench.engine.updates == [] and bench.store.run(run_id).state == "failed"
     assert "deleted" in str(bench.store.run(run_id).error)
@@ -244,7 +246,8 @@ def test_progress_is_kept_as_numbers(bench: Bench) -> None:
     bench.runs.advance()
     bench.engine.say(Progress(run_id, "dpo", 40, 40, 3, {"margin": 0.5}))
     assert bench.store.run(run_id).progress == {
-        "phase": "dpo", "iteration": 3, "done": 40, "of": 40, "figures": {"margin": 0.5}
+        "phase": "dpo", "iteration": 3, "done": 40, "of": 40, "figures": {"margin": 0.5},
+        "course": {"supervised_steps": 30, "dpo_steps": 40, "resample_every": 10}, "seconds": {}, "elapsed": 0.0,
     }  # fmt: skip
 
 
@@ -370,7 +373,7 @@ def test_what_has_learnt_a_text_that_was_deleted_meanwhile_is_neither_served_nor
     run_id = bench.request()
     bench.runs.advance()
     result = bench.result("a", BETTER)
-    bench.store.forget_file("default/1")
+    forget_file(bench.store, "default/1")
     bench.engine.say(result)
     assert bench.store.adapters() == [] and not Path(result.adapter.path).exists()
     bench.runs.advance()
@@ -431,7 +434,7 @@ def test_a_text_that_only_stood_in_prompts_goes_without_the_run_and_takes_what_m
     shown = next(each for each in update.pool if each.id not in learnt)
     written = (Written("supervised", "h", "own words"), Written("ditto_few_shot", "h", "what it was shown"))
     result = bench.result("a", replace(BETTER, outputs=written))
-    bench.store.forget_file(f"default/{shown.written_at:.0f}")
+    forget_file(bench.store, f"default/{shown.written_at:.0f}")
     bench.engine.say(result)
     assert bench.store.run(run_id).state == "done"
     promoted = adapters.promoted(bench.store, "default")
@@ -570,6 +573,115 @@ def test_what_befell_an_update_is_kept_and_the_latest_of_much(bench: Bench) -> N
         bench.engine.say(Noted(run_id, f"memory ran out for the {n}th time"))
     notes = bench.store.run(run_id).notes
     assert len(notes) == MOST_NOTES and notes[-1] == f"memory ran out for the {MOST_NOTES + 4}th time"
+
+
+# --- what the policy writes while it learns ---
+
+
+WRITTEN = "a heron on the third stair"
+
+
+def drawing(bench: Bench, *texts: str) -> str:
+    """A run that is under way, of which these samples were heard."""
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    for number, text in enumerate(texts):
+        bench.engine.say(Drawn(run_id, 0, bench.engine.updates[-1].demonstrations[0].id, text, float(number)))
+    return run_id
+
+
+def test_the_latest_samples_of_the_run_under_way_are_at_hand_the_latest_last(bench: Bench) -> None:
+    drawing(bench, *(f"sample {n}" for n in range(runs.KEPT_SAMPLES + 2)))
+    assert [each.text for each in bench.runs.samples] == [f"sample {n}" for n in range(2, runs.KEPT_SAMPLES + 2)]
+
+
+def test_a_sample_is_neither_written_to_the_disk_nor_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    run_id = drawing(bench, WRITTEN)
+    bench.engine.say(Progress(run_id, "sampling", 1, 1, 0, {"eos_rate": 1.0}, 1))
+    assert [each.text for each in bench.runs.samples] == [WRITTEN] and WRITTEN not in caplog.text
+    files = [path for path in bench.home.root.rglob("*") if path.is_file()]
+    assert files and not any(WRITTEN.encode() in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "left", "died"])
+def test_samples_go_when_the_run_has_ended_or_is_left(bench: Bench, end: str) -> None:
+    run_id = drawing(bench, WRITTEN)
+    match end:
+        case "done":
+            bench.engine.say(bench.result("a", WORSE))
+        case "failed":
+            bench.engine.say(Failed(run_id, "it went wrong", "do that", 500))
+        case "left":
+            bench.engine.say(Stopped(run_id))
+        case "died":
+            bench.engine.say(EngineUnavailable("the engine is not running"))
+    assert bench.runs.samples == ()
+
+
+def test_a_run_that_is_told_to_leave_shows_none_and_what_still_comes_is_not_kept(bench: Bench) -> None:
+    run_id = drawing(bench, WRITTEN)
+    bench.runs.pause("the battery is low", datetime.now())
+    assert bench.runs.samples == ()
+    bench.engine.say(Drawn(run_id, 0, "a" * 64, WRITTEN, 1.0))
+    assert bench.runs.samples == ()
+
+
+def test_samples_are_gone_from_the_moment_on_that_a_text_of_the_profile_is_forgotten(bench: Bench) -> None:
+    """By another process say, before anybody here has noticed; of another profile it does not matter."""
+    drawing(bench, WRITTEN)
+    bench.write(3, profile="blog")
+    forget_file(bench.store, "blog/1")
+    assert [each.text for each in bench.runs.samples] == [WRITTEN]
+    forget_file(bench.store, "default/1")
+    assert bench.runs.samples == ()
+
+
+def test_a_run_that_begins_anew_has_none_of_its_former_samples(bench: Bench) -> None:
+    run_id = drawing(bench, WRITTEN)
+    bench.engine.say(Stopped(run_id))
+    forget_file(bench.store, "default/1")
+    bench.store.finish_receipt(bench.store.receipts()[0].id, None)
+    bench.runs.advance()
+    bench.runs.advance()
+    assert len(bench.engine.updates) == 2 and bench.runs.samples == ()
+
+
+# --- how long it takes ---
+
+
+def test_stages_are_timed_and_a_run_that_goes_on_keeps_what_was_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(runs, "clock", lambda: now[0])
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    for at, done in ((100.0, 0), (104.0, 1), (106.0, 2)):
+        now[0] = at
+        bench.engine.say(Progress(run_id, "supervised", done, 2))
+    progress = bench.store.run(run_id).progress
+    assert (progress["seconds"], progress["elapsed"]) == ({"supervised": 3.0}, 0.0)
+    bench.engine.say(Stopped(run_id))
+    now[0] = 9000.0
+    bench.runs.advance()
+    bench.engine.say(Progress(run_id, "dpo", 4, 4))
+    progress = bench.store.run(run_id).progress
+    assert (progress["seconds"], progress["elapsed"]) == ({"supervised": 3.0}, 0.0)
+
+
+def test_the_course_is_that_of_the_settings(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, learner={"dpo_steps": 8.0, "resample_every": 4.0})
+    bench.write(6)
+    run_id = bench.request()
+    bench.runs.advance()
+    bench.engine.say(Progress(run_id, "supervised", 30, 30))
+    assert bench.store.run(run_id).progress["course"] == {
+        "supervised_steps": 30, "dpo_steps": 8, "resample_every": 4
+    }  # fmt: skip
+    bench.store.close()
 
 
 def test_a_run_that_the_user_stops_is_left_alone_its_checkpoints_go_and_the_next_one_starts(bench: Bench) -> None:

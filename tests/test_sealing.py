@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keyring
 import pytest
+from deleting import forget_file
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 from keyrings import FILE, Asking, Forgetful, InMemory, InTheOpen, Locked
@@ -179,7 +180,7 @@ def test_everything_that_a_store_does_with_texts_works_sealed(tmp_path: Path, ri
     store.note_file(replace(_file(), senders={}))
     assert store.files()["a.eml"].senders == {}
     assert _left_in(tmp_path) == set()
-    assert (store.forget_file("a.eml"), store.forget_file("b.eml")) == (2, 1)
+    assert (forget_file(store, "a.eml"), forget_file(store, "b.eml")) == (2, 1)
     store.close()
 
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deleting import forget_file
 
 from dittod import adapters
 from dittod.errors import DittodError, NotFound
 from dittod.migrations import MIGRATIONS
-from dittod.rows import FileRow, StepRow
+from dittod.rows import FileRow, Judgement, StepRow
 from dittod.store import PATIENCE_SECONDS, Store
 from dittod.types import Adapter, Demonstration, Recipe, Run, Verdict, Written, demonstration_id
 
@@ -56,9 +57,9 @@ def test_the_same_pair_in_two_files_is_stored_once_and_stays_until_both_are_gone
     pair = _demonstration("p")
     assert store.record_file(_file("a.eml"), [pair]) == 1
     assert store.record_file(_file("b.eml"), [pair]) == 0
-    assert store.forget_file("a.eml") == 0
+    assert forget_file(store, "a.eml") == 0
     assert store.demonstrations("default") == [pair]
-    assert store.forget_file("b.eml") == 1
+    assert forget_file(store, "b.eml") == 1
     assert store.demonstrations("default") == []
 
 
@@ -66,7 +67,7 @@ def test_the_same_pair_in_two_profiles_belongs_to_both(store: Store) -> None:
     pair = _demonstration("p")
     store.record_file(_file("a.eml"), [pair])
     store.record_file(_file("blog/a.eml", profile="blog"), [pair])
-    store.forget_file("a.eml")
+    forget_file(store, "a.eml")
     assert (store.demonstrations("default"), store.demonstrations("blog")) == ([], [pair])
 
 
@@ -85,7 +86,7 @@ def test_reading_a_file_again_does_not_make_its_demonstrations_new(store: Store)
 def test_dropped_text_is_not_left_in_the_file(store: Store, tmp_path: Path) -> None:
     canary = "canary-7f3a-of-the-user"
     store.record_file(_file("a.eml"), [_demonstration("p", canary)])
-    store.forget_file("a.eml")
+    forget_file(store, "a.eml")
     store.close()
     assert canary.encode() not in (tmp_path / "dittod.sqlite").read_bytes()
     store.__init__(tmp_path / "dittod.sqlite")  # type: ignore[misc]
@@ -113,7 +114,7 @@ def test_a_file_read_in_parts_counts_as_read_when_its_last_part_is_in(store: Sto
 def test_what_a_killed_reading_left_goes_with_the_file(store: Store) -> None:
     store.add_demonstrations("a.mbox", "default", [_demonstration("half")], 2.0)
     assert store.files()["a.mbox"].size_bytes == -1, "so that whoever looks at the folder finds it changed"
-    store.forget_file("a.mbox")
+    forget_file(store, "a.mbox")
     assert store.demonstrations("default") == []
 
 
@@ -139,7 +140,7 @@ def test_what_an_adapter_saw_under_an_earlier_prompt_is_still_known_by_it(store:
     for seen in (pair.id, second):
         assert store.now_called("default", [seen]) == {seen, third}
     assert store.now_called("default", [other.id]) == {other.id}
-    store.forget_file("a.eml")
+    forget_file(store, "a.eml")
     assert store.now_called("default", [pair.id]) == {pair.id}
 
 
@@ -198,7 +199,7 @@ def test_a_rewritten_completion_is_what_the_file_gives_when_it_is_read_again(sto
     store.record_file(_file("a.eml", read_at=2.0), [after])
     (found,) = store.demonstrations("default")
     assert (found.prompt, found.completion, found.id) == ("mine", "words", demonstration_id("mine", "words"))
-    assert store.forget_file("a.eml") == 1
+    assert forget_file(store, "a.eml") == 1
 
 
 def test_two_texts_that_differ_in_what_was_cut_become_one_of_both_files(store: Store) -> None:
@@ -207,8 +208,8 @@ def test_two_texts_that_differ_in_what_was_cut_become_one_of_both_files(store: S
     store.record_file(_file("b.eml"), [second])
     store.rewrite("default", first.id, "words")
     assert store.demonstrations("default") == [second]
-    assert store.forget_file("b.eml") == 0, "a.eml still vouches for it"
-    assert store.forget_file("a.eml") == 1
+    assert forget_file(store, "b.eml") == 0, "a.eml still vouches for it"
+    assert forget_file(store, "a.eml") == 1
 
 
 def test_edits_that_make_two_pairs_the_same_lose_neither_text_nor_file(store: Store) -> None:
@@ -221,7 +222,7 @@ def test_edits_that_make_two_pairs_the_same_lose_neither_text_nor_file(store: St
     store.rewrite("default", first.id, "words")
     store.rewrite("default", second.id, "words")
     assert sorted(each.prompt for each in store.demonstrations("default")) == ["mine", "q"]
-    assert (store.forget_file("a.eml"), store.forget_file("b.eml")) == (1, 1)
+    assert (forget_file(store, "a.eml"), forget_file(store, "b.eml")) == (1, 1)
 
 
 def test_a_file_with_the_pair_that_an_edit_made_vouches_for_it(store: Store) -> None:
@@ -229,8 +230,8 @@ def test_a_file_with_the_pair_that_an_edit_made_vouches_for_it(store: Store) -> 
     store.record_file(_file("a.eml"), [edited])
     assert store.set_prompt("default", edited.id, "mine", "user") == other.id
     store.record_file(_file("b.eml"), [other])
-    assert store.forget_file("a.eml") == 0 and store.demonstrations("default")[0].id == other.id
-    assert store.forget_file("b.eml") == 1
+    assert forget_file(store, "a.eml") == 0 and store.demonstrations("default")[0].id == other.id
+    assert forget_file(store, "b.eml") == 1
 
 
 def test_what_stands_for_an_excluded_one_too_is_excluded(store: Store) -> None:
@@ -245,7 +246,7 @@ def test_a_completion_of_which_nothing_is_left_goes(store: Store) -> None:
     first = _demonstration("p", "signature")
     store.record_file(_file("a.eml"), [first])
     store.rewrite("default", first.id, "")
-    assert list(store.demonstration_rows("default")) == [] and store.forget_file("a.eml") == 0
+    assert list(store.demonstration_rows("default")) == [] and forget_file(store, "a.eml") == 0
 
 
 def test_a_demonstration_is_found_by_its_former_id_and_by_its_profile(store: Store) -> None:
@@ -293,7 +294,7 @@ def test_a_store_of_the_version_before_keeps_its_demonstrations(tmp_path: Path) 
     store = Store(path)
     (found,) = store.demonstrations("default")
     assert (found.id, found.kind, found.prompt_by) == (pair.id, "reply", "template")
-    assert store.forget_file("a.eml") == 1
+    assert forget_file(store, "a.eml") == 1
     store.close()
 
 
@@ -447,7 +448,7 @@ def test_a_version_that_was_rolled_back_from_is_never_rolled_back_to(store: Stor
 def test_dropped_text_is_not_left_in_the_write_ahead_log(store: Store, tmp_path: Path) -> None:
     canary = "canary-in-the-log-of-writes"
     store.record_file(_file("a.eml"), [_demonstration("p", canary)])
-    store.forget_file("a.eml")
+    forget_file(store, "a.eml")
     assert not [path.name for path in tmp_path.iterdir() if canary.encode() in path.read_bytes()]
 
 
@@ -494,6 +495,36 @@ def test_an_adapter_of_the_version_before_is_found_by_its_id_alone(tmp_path: Pat
         str(tmp_path / "adapters" / "a1"), "promoted", 2.0, False
     )  # fmt: skip
     store.close()
+
+
+def test_a_store_of_the_version_before_takes_judgements_and_keeps_its_texts(tmp_path: Path) -> None:
+    """Written with the first five migrations, as dittod 0.7 did."""
+    path = tmp_path / "old.sqlite"
+    with sqlite3.connect(path) as db:
+        for script in MIGRATIONS[:5]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 5")
+        db.execute(
+            "INSERT INTO demonstrations VALUES ('default', 'k', 'k', 'p', 'c', 's', 1, 1, 'mail', 'file', 'p', '', 0)"
+        )
+    db.close()
+    store = Store(path)
+    judgement = Judgement(5.0, "default", "default@2", "base")
+    store.add_judgement(judgement)
+    assert store.judgements() == [judgement] and store.counts() == {"default": 1}
+    store.close()
+
+
+def test_steps_have_a_place_from_which_on_they_can_be_had(store: Store) -> None:
+    for run_id in ("one", "other"):
+        store.request_run(Run(run_id, run_id, "done", 7, "clean", 5.0))
+        for step in (1, 2):
+            store.record_step(run_id, StepRow("sampling", step, step - 1, {"eos_rate": 0.5}))
+    (first, _), (second, last) = store.steps_after("other", 0)
+    assert store.steps_after("other", first) == [(second, last)] and store.steps_after("other", second) == []
+    assert store.steps("other") == [each for _, each in store.steps_after("other", 0)]
+    store.record_step("other", StepRow("sampling", 3, 2, {}))
+    assert store.rounds_of(["one", "other", "none"]) == {"one": 2, "other": 3}
 
 
 def test_what_is_pruned_keeps_its_figures_and_can_be_neither_promoted_nor_pinned(store: Store, tmp_path: Path) -> None:
@@ -608,7 +639,7 @@ def test_dropped_text_leaves_the_log_of_writes_later_when_somebody_reads_now(
     other = sqlite3.connect(tmp_path / "dittod.sqlite", isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM demonstrations").fetchone()
-    store.forget_file("a.eml")
+    forget_file(store, "a.eml")
     store.note("x", {"y": 0})
     assert sum("wal_checkpoint" in each for each in said) == 1 and time.monotonic() - begun < PATIENCE_SECONDS
     other.execute("COMMIT")

@@ -210,11 +210,11 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(arguments, 127, "", f"there is no {arguments[0]} on this machine")
     except subprocess.TimeoutExpired as error:
         raise DittodError(
-            f"{' '.join(arguments[:3])} did not end within {COMMAND_SECONDS} s", "see: dittod service logs"
+            f"{' '.join(arguments[:3])} did not end within {COMMAND_SECONDS} s", "see: dittod logs"
         ) from error
 
 
-def checked(*arguments: str, hint: str = "see: dittod service logs") -> str:
+def checked(*arguments: str, hint: str = "see: dittod logs") -> str:
     """What a command prints. Raises DittodError with its complaint."""
     done = call(*arguments)
     if done.returncode:

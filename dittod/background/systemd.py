@@ -116,7 +116,7 @@ class Systemd:
         return call("systemctl", "--user", "show", "--property=Version")
 
     def _systemctl(self, *arguments: str) -> None:
-        checked("systemctl", "--user", *arguments, hint=f"see: systemctl --user status {UNIT}, dittod service logs")
+        checked("systemctl", "--user", *arguments, hint=f"see: systemctl --user status {UNIT}, dittod logs")
 
 
 def render(installation: Installation, *, private_users: bool) -> str:

@@ -7,21 +7,21 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+from dittod.cli import completion
+from dittod.cli.help import arrange
+from dittod.cli.parameters import Json, Profile
+from dittod.cli.subcommands import adapters, demos, feedback, service
 
 app = typer.Typer(
     help="Learn how you write from a folder of your texts; serve it at an OpenAI-compatible endpoint on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
+    rich_markup_mode=None,  # help and usage errors are plain text: nothing to load, nothing to draw
 )
-demos = typer.Typer(help="What dittod learns from: prompts and the completions you wrote.", no_args_is_help=True)
-adapters = typer.Typer(help="What dittod has learnt: versions, verdicts, rolling back.", no_args_is_help=True)
 app.add_typer(demos, name="demos")
-feedback = typer.Typer(help="Learning from use: what you say of answers.", no_args_is_help=True)
-app.add_typer(feedback, name="feedback")
-service = typer.Typer(help="dittod in the background, from every login on.", no_args_is_help=True)
 app.add_typer(adapters, name="adapters")
+app.add_typer(feedback, name="feedback")
 app.add_typer(service, name="service")
 
 
@@ -34,11 +34,20 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End after the first 
 
 
 @app.command()
-def init() -> None:
-    """Make the settings file, the watched folder and the token; say what comes next."""
-    from dittod.cli.home import init
+def init(  # noqa: PLR0913  # a flag for each question
+    folder: Annotated[Path | None, typer.Option(help="The folder to watch.")] = None,
+    identity: Annotated[list[str] | None, typer.Option(help="An address of yours; may be given again.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A sub-folder to make: a voice of its own.")] = None,
+    model: Annotated[str | None, typer.Option(help="The base model: a folder, or a hub id to download.")] = None,
+    budget: Annotated[str | None, typer.Option(help="The memory that dittod may take: 6GiB, say.")] = None,
+    service: Annotated[bool | None, typer.Option(help="Whether to start dittod now and at every login.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: what no option says stays as it is.")] = False,
+) -> None:
+    """Set dittod up: settings, watched folder, token, base model. Asks on a terminal; can be called again."""
+    from dittod.cli.init import init
+    from dittod.cli.questions import Wanted
 
-    init()
+    init(Wanted(folder, None if identity is None else tuple(identity), profile, model, budget, service), yes=yes)
 
 
 @app.command()
@@ -74,7 +83,7 @@ def identities(
 
 @app.command()
 def update(
-    profile: Annotated[str, typer.Argument(help="A sub-folder of the watched folder.")] = "default",
+    profile: Profile = "default",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict, with progress.")] = False,
     json: Json = False,
 ) -> None:
@@ -94,8 +103,10 @@ def status(json: Json = False) -> None:
 
 @app.command()
 def plan(
-    model: Annotated[str | None, typer.Option(help="Instead of base_model: a folder, or a hub id.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Instead of memory_budget: 6GiB, say.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of base_model: a folder, or a hub id.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(metavar="SIZE", help="Instead of memory_budget: 6GiB, say.")] = None,
     json: Json = False,
 ) -> None:
     """How learning fits into the memory budget, and why. Loads no weights."""
@@ -106,7 +117,9 @@ def plan(
 
 @app.command()
 def pause(
-    duration: Annotated[str | None, typer.Option("--for", help="30m, 2h, 1d; without it, until dittod resume.")] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="30m, 2h, 1d; without it, until dittod resume.")
+    ] = None,
 ) -> None:
     """Learn nothing for a while: a running update keeps its place. Requests are answered as before."""
     from dittod.cli.pausing import pause
@@ -123,7 +136,7 @@ def resume() -> None:
 
 
 @app.command("stop-update")
-def stop_update(profile: Annotated[str, typer.Argument(help="Its profile.")] = "default") -> None:
+def stop_update(profile: Profile = "default") -> None:
     """Give the open update of a profile up, for good."""
     from dittod.cli.pausing import stop_update
 
@@ -150,6 +163,36 @@ def uninstall(
 
 
 @app.command()
+def connect(
+    client: Annotated[
+        str | None, typer.Argument(help="Without it: which there are.", autocompletion=completion.clients)
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Into its own file, of which a copy is kept.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where it lies, for those that have no place of their own.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Which it is to ask.", autocompletion=completion.models)] = "ditto",
+    json: Json = False,
+) -> None:
+    """Print what a client needs to know, or write it, and prove it with a request. Exit code 1: not proved."""
+    from dittod.cli.connect import connect
+
+    connect(client, model, folder=folder, writes=write, as_json=json)
+
+
+@app.command("open")
+def open_(
+    printed: Annotated[
+        bool, typer.Option("--print", help="Print the link instead: for another browser, or ssh.")
+    ] = False,
+) -> None:
+    """Open the dashboard in your browser, signed in."""
+    from dittod.cli.open import open_dashboard
+
+    open_dashboard(printed=printed)
+
+
+@app.command()
 def token() -> None:
     """Print the endpoint's bearer token: the API key to give to clients."""
     from dittod.cli.home import token
@@ -157,148 +200,57 @@ def token() -> None:
     token()
 
 
-@demos.command("list")
-def demos_list(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
-    """All demonstrations, and the files that gave none, with the reason."""
-    from dittod.cli.demos import list_demos
-
-    list_demos(profile, as_json=json)
-
-
-@demos.command("show")
-def demos_show(id: Annotated[str, typer.Argument(help="The beginning of its id.")], json: Json = False) -> None:
-    """One demonstration: its prompt and what you wrote."""
-    from dittod.cli.demos import show_demo
-
-    show_demo(id, as_json=json)
-
-
-@demos.command("edit")
-def demos_edit(
-    id: Annotated[str, typer.Argument(help="The beginning of its id.")],
-    prompt: Annotated[str | None, typer.Option(help="The new prompt; without it, your EDITOR opens.")] = None,
-    template: Annotated[bool, typer.Option("--template", help="Back to the prompt that the template made.")] = False,
-) -> None:
-    """Change what one demonstration answers."""
-    from dittod.cli.demos import edit_demo
-
-    edit_demo(id, prompt, template=template)
-
-
-@demos.command("exclude")
-def demos_exclude(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
-    """Leave demonstrations aside: neither learnt from nor judged by."""
-    from dittod.cli.demos import exclude_demos
-
-    exclude_demos(ids, excluded=True)
-
-
-@demos.command("include")
-def demos_include(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
-    """Take back what was excluded."""
-    from dittod.cli.demos import exclude_demos
-
-    exclude_demos(ids, excluded=False)
-
-
-@demos.command("add")
-def demos_add(
-    prompt: Annotated[str, typer.Option(help="What was asked.")],
-    file: Annotated[Path | None, typer.Argument(help="What you wrote, as a text file; without it, stdin.")] = None,
-    profile: Annotated[str, typer.Option(help="The profile it belongs to.")] = "default",
-) -> None:
-    """Put a pair of your own into the watched folder."""
-    from dittod.cli.demos import add_demo
-
-    add_demo(file, prompt, profile)
-
-
-@adapters.command("list")
-def adapters_list(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
-    """All versions with their state and figures."""
-    from dittod.cli.adapters import list_adapters
-
-    list_adapters(profile, as_json=json)
-
-
-@adapters.command("show")
-def adapters_show(
-    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")], json: Json = False
-) -> None:
-    """One version: the gate's verdict and reasons, its figures, what it wrote for the gate."""
-    from dittod.cli.adapters import show_adapter
-
-    show_adapter(adapter, as_json=json)
-
-
-@adapters.command("promote")
-def adapters_promote(
-    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
-) -> None:
-    """Serve this version from now on, whatever the gate said."""
-    from dittod.cli.adapters import promote_adapter
-
-    promote_adapter(adapter)
-
-
-@adapters.command("pin")
-def adapters_pin(
-    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
-) -> None:
-    """Keep this version, whatever room it takes."""
-    from dittod.cli.adapters import pin_adapter
-
-    pin_adapter(adapter, pinned=True)
-
-
-@adapters.command("unpin")
-def adapters_unpin(
-    adapter: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
-) -> None:
-    """Let it go when disk_budget asks for room."""
-    from dittod.cli.adapters import pin_adapter
-
-    pin_adapter(adapter, pinned=False)
-
-
-@adapters.command("rollback")
-def adapters_rollback(profile: Annotated[str, typer.Argument()] = "default") -> None:
-    """Serve what was served before: the version promoted earlier, or base."""
-    from dittod.cli.adapters import roll_back
-
-    roll_back(profile)
-
-
-@adapters.command("diff")
-def adapters_diff(
-    one: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
-    other: Annotated[str, typer.Argument(help="The beginning of its id, or profile@number.")],
-    json: Json = False,
-) -> None:
-    """Two versions side by side: what they were made of, their figures, what they wrote for the gate."""
-    from dittod.cli.diff import diff_adapters
-
-    diff_adapters(one, other, as_json=json)
-
-
 @app.command()
-def compare(
-    prompt: Annotated[str, typer.Argument(help="What both are asked.")],
-    one: Annotated[str, typer.Argument(help="A model as the endpoint lists it, or profile@number.")] = "base",
-    other: Annotated[str | None, typer.Argument(help="Likewise; without it, the default profile's voice.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same number gives the same answers again.")] = None,
+def compare(  # noqa: PLR0913  # all that a question takes
+    prompt: Annotated[str, typer.Argument(help="What both are asked.", show_default=False)] = "",
+    one: Annotated[
+        str,
+        typer.Argument(help="A model as the endpoint lists it, or profile@number.", autocompletion=completion.models),
+    ] = "base",
+    other: Annotated[
+        str | None,
+        typer.Argument(help="Likewise; without it, the default profile's voice.", autocompletion=completion.models),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="The same number gives the same answers again.")
+    ] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Which is yours? Names are shown when you have said it.")
+    ] = False,
+    tally: Annotated[bool, typer.Option("--tally", help="How often you took which for yours; asks nobody.")] = False,
     json: Json = False,
 ) -> None:
     """Ask two versions the same and see the answers side by side."""
-    from dittod.cli.compare import compare
+    if blind and json:
+        raise typer.BadParameter("--blind asks you, and --json is for programs: give one of them")
+    if tally:
+        from dittod.cli.blind import show_tally
 
-    compare(prompt, one, other, seed=seed, as_json=json)
+        show_tally(as_json=json)
+    elif blind:
+        from dittod.cli.blind import compare_blind
+
+        compare_blind(prompt, one, other, seed=seed)
+    else:
+        from dittod.cli.compare import compare
+
+        compare(prompt, one, other, seed=seed, as_json=json)
 
 
 @app.command()
 def forget(
-    targets: Annotated[list[str] | None, typer.Argument(help="Files, or beginnings of demonstrations' ids.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Everything that this profile was made of.")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET",
+            help="Files, or beginnings of demonstrations' ids.",
+            autocompletion=completion.forgettable,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Everything that this profile was made of.", autocompletion=completion.profiles),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     json: Json = False,
 ) -> None:
@@ -317,108 +269,45 @@ def receipts(json: Json = False) -> None:
     list_receipts(as_json=json)
 
 
-@feedback.command("add")
-def feedback_add(
-    answer: Annotated[str | None, typer.Argument(help="The answer's id, where answers are kept.")] = None,
-    edit: Annotated[Path | None, typer.Option(help="What it should have been: a text file, '-' for stdin.")] = None,
-    rate: Annotated[str | None, typer.Option(help="'up': good as it is; 'down': not what you want.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="What was asked, where answers are not kept.")] = None,
-    given: Annotated[Path | None, typer.Option(help="What was answered then, as a text file.")] = None,
-    profile: Annotated[str, typer.Option(help="The voice that it is about.")] = "default",
+@app.command()
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="As the endpoint lists it, or profile@number; without it, your voice.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
+    question: Annotated[str | None, typer.Argument(help="Answered once; without it, a conversation.")] = None,
 ) -> None:
-    """Say what you make of an answer: an edited one is learnt from, one rated down is learnt to be avoided."""
-    from dittod.cli.feedback import add_feedback
+    """Talk to a version, here in the terminal. With a QUESTION, or one on stdin, print the answer and end."""
+    from dittod.cli.chat import chat
 
-    add_feedback(answer, edit, rate, prompt=prompt, given=given, profile=profile)
-
-
-@feedback.command("list")
-def feedback_list(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
-    """What you have said so far."""
-    from dittod.cli.feedback import list_feedback
-
-    list_feedback(profile, as_json=json)
+    chat(model, question)
 
 
-@feedback.command("remove")
-def feedback_remove(ids: Annotated[list[str], typer.Argument(help="The beginnings of their ids.")]) -> None:
-    """Take it back: nothing more is learnt from it, and a text that it had become is forgotten."""
-    from dittod.cli.feedback import remove_feedback
-
-    remove_feedback(ids)
-
-
-@feedback.command("answers")
-def feedback_answers(profile: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
-    """The latest answers, where you had them kept (keep_interactions)."""
-    from dittod.cli.feedback import list_answers
-
-    list_answers(profile, as_json=json)
-
-
-@service.command("install")
-def service_install() -> None:
-    """Have the system start dittod at every login, and start it now."""
-    from dittod.cli.service import install_service
-
-    install_service()
-
-
-@service.command("uninstall")
-def service_uninstall() -> None:
-    """Stop it and take it out again. What it has learnt stays."""
-    from dittod.cli.service import uninstall_service
-
-    uninstall_service()
-
-
-@service.command("start")
-def service_start() -> None:
-    """Start the installed service."""
-    from dittod.cli.service import start_service
-
-    start_service()
-
-
-@service.command("stop")
-def service_stop() -> None:
-    """Stop it: answers that run may end, an update keeps its place."""
-    from dittod.cli.service import stop_service
-
-    stop_service()
-
-
-@service.command("restart")
-def service_restart() -> None:
-    """Stop and start it, for new settings say."""
-    from dittod.cli.service import restart_service
-
-    restart_service()
-
-
-@service.command("status")
-def service_status(json: Json = False) -> None:
-    """Whether it is installed and running, as the system sees it."""
-    from dittod.cli.service import service_status
-
-    service_status(as_json=json)
-
-
-@service.command("logs")
-def service_logs(
+@app.command()
+def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the latest.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="NUMBER", help="So many of the latest.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the file has it.")] = False,
 ) -> None:
-    """What the daemon has logged. It never holds any text of yours."""
-    from dittod.cli.service import service_logs
+    """What the daemon has logged, wherever it was started. It never holds any text of yours."""
+    from dittod.cli.logs import show_logs
 
-    service_logs(follow=follow, lines=lines)
+    show_logs(follow=follow, lines=lines, as_json=json)
 
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    from dittod.private import keep_to_itself
+
+    keep_to_itself()
     if version:
         from dittod import __version__
 
         typer.echo(f"dittod {__version__}")
         raise typer.Exit
+
+
+arrange(app)

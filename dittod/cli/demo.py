@@ -22,14 +22,15 @@ from pathlib import Path
 from rich.text import Text
 
 from dittod import runs
-from dittod.cli.adapters import name_of
 from dittod.cli.compare import Ask, Question, at_endpoint, print_answers
+from dittod.cli.endpoint import Endpoint
 from dittod.cli.home import endpoint
 from dittod.cli.terminal import out, progress_bars
 from dittod.cli.update import daemon_here, follow, report
 from dittod.config import Settings, load_settings
 from dittod.paths import Home, home
 from dittod.store import Store
+from dittod.views.words import name_of
 
 REQUEST = Question('Write an e-mail to Tom about "The broken window".', seed=7, temperature=0.6, max_tokens=200)
 
@@ -49,7 +50,7 @@ def demo(*, once: bool) -> None:
             run = follow(store, runs.request(store, settings, "default", by_hand=True), bars, place)
         report(place, run, as_json=False)
         made = store.adapter(run.adapter_id or "")
-        _compare(at_endpoint(url, place, settings), "ditto" if made.state == "promoted" else name_of(made))
+        _compare(at_endpoint(Endpoint(url, place, settings)), "ditto" if made.state == "promoted" else name_of(made))
         if not once:
             _stay(url, place)
 

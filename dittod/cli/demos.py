@@ -7,51 +7,34 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dittod import runs
 from dittod.cli.opened import opened
 from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
-from dittod.config import Settings, load_settings, watched_folder
+from dittod.config import load_settings, watched_folder
 from dittod.errors import DittodError, SettingsError
-from dittod.ingest.secrets import mask
 from dittod.ingest.settle import is_taken
 from dittod.paths import Home, home, write_private
-from dittod.rows import DemonstrationRow
-from dittod.store import Store
 from dittod.types import DEFAULT_PROFILE
+from dittod.views import voices
 
 MOST_ROWS = 200  # of a table for people; --json has all
-STATES = {  # by how a reason begins
-    "learnt": "learn",
-    "held out": "hold out",
-    "not needed": "spare",
-    "left aside": "copy",
-    "excluded by you": "excluded",
-}
-EXCLUDED = "excluded by you"
 
 
 def list_demos(profile: str | None, *, as_json: bool) -> None:
     """Oldest first, by profile, each with what the next update would do with it and why."""
     with opened() as (_, settings, store):
         profiles = [profile] if profile else store.profiles()
-        found = [(row, reason) for name in profiles for row, reason in _with_reasons(store, settings, name)]
-        files = [file for file in store.files().values() if file.reason and profile in (None, file.profile)]
+        found = [each for name in profiles for each in voices.demonstrations(settings, store, name)]
+        rows = (file for file in store.files().values() if file.reason and profile in (None, file.profile))
+        files = [voices.described_file(file) for file in rows]
     if as_json:
-        print_json(
-            {
-                "demonstrations": [_described(row, reason) for row, reason in found],
-                "files": [{"path": f.path, "profile": f.profile, "state": f.state, "reason": f.reason} for f in files],
-            }
-        )
+        print_json({"demonstrations": found, "files": files})
         return
     print_table(
         ("id", "profile", "written", "words", "kind", "use", "prompt"),
-        [_row(row, reason) for row, reason in found[-MOST_ROWS:]],
+        map(_row, found[-MOST_ROWS:]),
         empty="no demonstrations yet: put sent mails or texts into the watched folder",
     )
     if len(found) > MOST_ROWS:
@@ -60,30 +43,29 @@ def list_demos(profile: str | None, *, as_json: bool) -> None:
         out.print()
         print_table(
             ("file", "profile", "state", "reason"),
-            [(f.path, f.profile, f.state.replace("_", " "), f.reason) for f in files[-MOST_ROWS:]],
+            [(f["path"], f["profile"], f["state"].replace("_", " "), f["reason"]) for f in files[-MOST_ROWS:]],
             empty="",
         )
 
 
 def show_demo(id_prefix: str, *, as_json: bool) -> None:
     """Both halves, whole, with where they come from."""
+    profile, _, id = id_prefix.rpartition("/")
     with opened() as (_, settings, store):
-        row = store.demonstration(id_prefix)
-        reason = _reason(row, _reasons(store, settings, row.profile))
+        found = voices.demonstration(settings, store, profile, id)
     if as_json:
-        print_json(_described(row, reason))
+        print_json(found)
         return
-    found = row.demonstration
-    out.print(f"id       {found.id}\nprofile  {row.profile}\nwritten  {day(found.written_at)}", markup=False)
-    out.print(f"kind     {found.kind}\nuse      {reason}", markup=False)
-    out.print(f"from     {', '.join(row.files)}\n", markup=False, soft_wrap=True)
-    out.print(f"prompt, by the {found.prompt_by}", style="bold")
-    out.print(found.prompt + "\n", markup=False, soft_wrap=True)
-    if found.prompt != row.template:
+    out.print(f"id       {found['id']}\nprofile  {found['profile']}\nwritten  {day(found['written_at'])}", markup=False)
+    out.print(f"kind     {found['kind']}\nuse      {found['reason']}", markup=False)
+    out.print(f"from     {', '.join(found['files'])}\n", markup=False, soft_wrap=True)
+    out.print(f"prompt, by the {found['prompt_by']}", style="bold")
+    out.print(found["prompt"] + "\n", markup=False, soft_wrap=True)
+    if found["prompt"] != found["template"]:
         out.print("prompt of the template", style="bold")
-        out.print(row.template + "\n", markup=False, soft_wrap=True)
+        out.print(found["template"] + "\n", markup=False, soft_wrap=True)
     out.print("completion", style="bold")
-    out.print(found.completion, markup=False, soft_wrap=True)
+    out.print(found["completion"], markup=False, soft_wrap=True)
 
 
 def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
@@ -92,34 +74,22 @@ def edit_demo(id_prefix: str, prompt: str | None, *, template: bool) -> None:
         raise DittodError("--template and --prompt exclude each other", "give one of them")
     with opened() as (place, settings, store):
         row = store.demonstration(id_prefix)
-        found = row.demonstration
-        new = row.template if template else prompt if prompt is not None else _edited(place, found.prompt)
-        masked = mask(new.strip(), settings.secrets)
-        if not masked.text:
-            raise DittodError("the prompt is empty", "nothing was changed")
-        if masked.text == found.prompt:
-            err.print("nothing was changed")
-            return
-        new_id = store.set_prompt(row.profile, found.id, masked.text, "user")
-    secrets = sum(masked.counts.values())
-    err.print(f"{new_id[:8]} has the new prompt" + (f"; masked in it: {secrets}" if secrets else ""))
+        given = prompt if template or prompt is not None else _edited(place, row.demonstration.prompt)
+        found = voices.set_prompt(settings, store, row.profile, row.demonstration.id, given)
+    if not found["changed"]:
+        err.print("nothing was changed")
+        return
+    secrets = sum(found["masked"].values())
+    err.print(f"{found['id'][:8]} has the new prompt" + (f"; masked in it: {secrets}" if secrets else ""))
 
 
 def exclude_demos(id_prefixes: list[str], *, excluded: bool) -> None:
     """Leave demonstrations aside from the next update on, or take them back."""
     with opened() as (_, _, store):
         rows = [store.demonstration(each) for each in id_prefixes]
-        for row in rows:
-            store.exclude(row.profile, row.demonstration.id, excluded=excluded)
-        seen = any(
-            row.demonstration.id in store.now_called(row.profile, adapter.demonstration_ids)
-            for adapter in store.adapters()
-            if adapter.state == "promoted"
-            for row in rows
-            if row.profile == adapter.profile
-        )
+        learnt = [voices.exclude(store, row.profile, row.demonstration.id, excluded) for row in rows]
     err.print(f"{len(rows)} {'excluded' if excluded else 'included'}, from the next update on")
-    if excluded and seen:
+    if excluded and any(learnt):
         err.print("what is served now has learnt from it; dittod adapters rollback serves the version before")
 
 
@@ -142,31 +112,9 @@ def add_demo(file: Path | None, prompt: str, profile: str) -> None:
     out.print(f"{written}\nis read as soon as a daemon runs: dittod run", markup=False, soft_wrap=True)
 
 
-def _with_reasons(store: Store, settings: Settings, profile: str) -> Iterator[tuple[DemonstrationRow, str]]:
-    reasons = _reasons(store, settings, profile)
-    for row in store.demonstration_rows(profile):
-        yield row, _reason(row, reasons)
-
-
-def _reason(row: DemonstrationRow, reasons: Mapping[str, str]) -> str:
-    return EXCLUDED if row.excluded else reasons.get(row.demonstration.id, "not needed: newer ones are enough")
-
-
-def _reasons(store: Store, settings: Settings, profile: str) -> dict[str, str]:
-    """By id, why the next update learns from it, holds it out or leaves it aside."""
-    return runs.next_selection(store, settings, profile).reasons
-
-
-def _row(row: DemonstrationRow, reason: str) -> tuple[object, ...]:
-    found = row.demonstration
-    use = STATES[reason.partition(":")[0]]
-    words = len(found.completion.split())
-    return found.id[:8], row.profile, day(found.written_at)[:10], words, found.kind, use, one_line(found.prompt)
-
-
-def _described(row: DemonstrationRow, reason: str) -> dict[str, Any]:
-    about = {"excluded": row.excluded, "reason": reason, "template": row.template, "files": list(row.files)}
-    return {"profile": row.profile, **asdict(row.demonstration), **about}
+def _row(found: dict[str, Any]) -> tuple[object, ...]:
+    written, prompt = day(found["written_at"])[:10], one_line(found["prompt"])
+    return found["id"][:8], found["profile"], written, found["words"], found["kind"], found["use"], prompt
 
 
 def _edited(place: Home, prompt: str) -> str:

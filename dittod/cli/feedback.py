@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from dittod.cli.profiles import check_known
 from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
 from dittod.config import Settings, load_settings
 from dittod.errors import DittodError, NotFound
@@ -18,6 +17,7 @@ from dittod.paths import home
 from dittod.serving import Feedback, Remark
 from dittod.store import Store
 from dittod.types import Message
+from dittod.views.profiles import check_known
 
 MOST_ANSWERS = 20  # of a list for people; --json has more
 MOST_IN_JSON = 10_000

@@ -1,4 +1,4 @@
-"""init, run, token: what concerns a home as a whole."""
+"""run, token: what concerns a home as a whole."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dittod import __version__
-from dittod.cli.terminal import err, out
-from dittod.config import Settings, load_settings, watched_folder
+from dittod.cli.terminal import err
+from dittod.config import Settings, load_settings
 from dittod.daemon import END_SECONDS, Daemon
 from dittod.errors import DittodError
-from dittod.ingest.folder import Folder, is_mounted
-from dittod.ingest.watch import scan
 from dittod.logs import log_to_file, log_to_stderr
 from dittod.machine.lock import held
 from dittod.notify import Supervisor, attend
-from dittod.paths import Home, home, write_private
+from dittod.paths import Home, home
 from dittod.store import Store
 
 if TYPE_CHECKING:
@@ -35,34 +33,6 @@ PATIENCE_SECONDS = 3.0  # of it with an engine that was told to end
 LAST_NOTE_SECONDS = 0.2  # of it for another process that writes into the store
 POLL_SECONDS = 0.1  # between two looks whether a signal has come
 clock = time.monotonic
-
-SETTINGS_TEMPLATE = """\
-# dittod's settings. Each line that is commented out shows a default; docs/settings.md explains all of them.
-# identities = ["you@example.org"]   # your own addresses; empty: learnt from the From lines in the folder
-# watched_folder = "{watched}"
-# base_model = "starter"             # a folder or hub id of a causal model; "starter" is the embedded one
-"""
-
-
-def init() -> None:
-    """Safe to call again: what exists is kept."""
-    place = home()
-    place.create()
-    settings = load_settings(place)
-    if not place.settings.exists():
-        write_private(place.settings, SETTINGS_TEMPLATE.format(watched=watched_folder(settings)))
-    root = watched_folder(settings)
-    found = 0 if is_mounted(root) else sum(1 for _ in scan(root, lambda unreadable: None))
-    with closing(Store(place.store)) as store:
-        Folder(root, store, settings.identities, settings.settle_seconds).prepare()
-    place.token()
-    out.print(f"settings        {place.settings}", markup=False, soft_wrap=True)
-    out.print(f"watched folder  {root}", markup=False, soft_wrap=True)
-    if found:
-        out.print(
-            f"                files that lie there already: {found}; they will be read and learnt from", soft_wrap=True
-        )
-    out.print("next: put sent mails, documents or chat logs into it, then: dittod run")
 
 
 class Ending:
@@ -183,12 +153,19 @@ def _close(daemon: Daemon) -> None:
 def endpoint(place: Home, daemon: Daemon) -> Server:
     """The endpoint over a daemon, with its port taken but not yet answering."""
     from dittod.backend import DaemonBackend
+    from dittod.dashboard import DaemonDashboard
     from dittod_service.server import Server
 
     settings = daemon.settings
     backend = DaemonBackend(daemon.store, settings, daemon.engine)
-    token = place.token() if settings.require_token else None
-    server = Server(backend, token, host=settings.host, port=settings.port, terms=terms(settings))
+    server = Server(
+        backend,
+        place.token(),
+        dashboard=DaemonDashboard(place, daemon.store, settings, daemon),
+        host=settings.host,
+        port=settings.port,
+        terms=terms(settings),
+    )
     daemon.store.note("endpoint", {"url": server.url})
     return server
 
@@ -202,6 +179,7 @@ def terms(settings: Settings) -> Terms:
     return Terms(
         allowed_hosts=settings.allowed_hosts,
         allowed_origins=settings.allowed_origins,
+        require_token=settings.require_token,
         tls=(certificate, key) if certificate and key else None,
         unix_socket=settings.unix_socket,
         limits=Limits(answers=settings.max_waiting_answers, request_seconds=settings.request_seconds),

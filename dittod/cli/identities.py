@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from dittod.cli.terminal import err, out, print_json, print_table
@@ -12,8 +11,8 @@ from dittod.config import Settings, load_settings
 from dittod.errors import DittodError
 from dittod.ingest.identity import OTHER_SENDERS, is_identity
 from dittod.paths import home
-from dittod.rows import FileRow
 from dittod.store import Store
+from dittod.views.voices import current_identities
 
 MOST_SENDERS = 20  # shown
 
@@ -38,13 +37,6 @@ def show_identities(*, confirm: bool, as_json: bool) -> None:
         print_json({"identities": identities, "guessed": not settings.identities, "senders": mails})
     else:
         _show(senders, identities, guessed=not settings.identities)
-
-
-def current_identities(files: Iterable[FileRow], settings: Settings) -> list[str]:
-    """Whose mail counts: as set, or as guessed from the folder when it was last read."""
-    read = (file for file in files if file.identities)  # others are links, or still being read
-    latest = max(read, key=lambda file: file.read_at, default=None)
-    return list(settings.identities or (latest.identities if latest else ()))
 
 
 def _show(senders: Counter[str], identities: list[str], *, guessed: bool) -> None:

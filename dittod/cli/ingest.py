@@ -13,7 +13,6 @@ from typing import Any
 from rich.text import Text
 
 from dittod.cli.demos import MOST_ROWS
-from dittod.cli.identities import current_identities
 from dittod.cli.terminal import err, out, print_json, print_table, progress_bars
 from dittod.cli.update import read_folder
 from dittod.config import Settings, load_settings
@@ -28,8 +27,8 @@ from dittod.ingest.signatures import recurring
 from dittod.ingest.watch import path_key, scan
 from dittod.machine.lock import held, holder
 from dittod.paths import home
-from dittod.rows import FileRow
 from dittod.store import Store
+from dittod.views.voices import current_identities, described_file
 
 COLOURS = {"quoted": "blue", "attribution": "blue", "signature": "magenta", "disclaimer": "red"}  # of what is cut
 OTHER_COLOUR = "cyan"
@@ -69,7 +68,7 @@ def read_now(*, as_json: bool) -> None:
         files = list(store.files().values())
         counts = {profile: store.count_demonstrations(profile) for profile in store.profiles()}
     if as_json:
-        print_json({"demonstrations": counts, "files": [_described(file) for file in files]})
+        print_json({"demonstrations": counts, "files": [described_file(file) for file in files]})
         return
     print_table(
         ("file", "profile", "state", "cut lines", "masked", "reason"),
@@ -81,11 +80,6 @@ def read_now(*, as_json: bool) -> None:
     )
     for profile, count in counts.items():
         out.print(f"profile {profile}: {count} demonstrations", markup=False)
-
-
-def _described(file: FileRow) -> dict[str, Any]:
-    about = {"removed": dict(file.removed), "masked": dict(file.masked)}
-    return {"path": file.path, "profile": file.profile, "state": file.state, "reason": file.reason, **about}
 
 
 # --- the dry run ---

@@ -5,47 +5,41 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
+from dittod import runs, signals
 from dittod.cli.terminal import day, out
-from dittod.errors import DittodError, NotFound
+from dittod.errors import DittodError
 from dittod.machine.lock import holder
 from dittod.paths import Home, home
-from dittod.signals import PAUSE, paused_until
+from dittod.signals import LONGEST_PAUSE_SECONDS
 from dittod.store import Store
 
 UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86400}
-LONGEST_DAYS = 365
 
 
 def pause(duration: str | None) -> None:
     """Again: the later word counts."""
-    now = time.time()
-    until = None if duration is None else now + seconds_of(duration)
-    place, store = _open()
-    store.note(PAUSE, {"until": until, "said_at": now})
-    store.close()
+    seconds = None if duration is None else seconds_of(duration)
+    with _opened() as (place, store):
+        until = signals.pause(store, seconds, time.time())
     end = "until dittod resume" if until is None else f"until {day(until)}, or dittod resume"
     out.print(f"nothing is learnt {end}{_unless_running(place)}")
 
 
 def resume() -> None:
     """Of no effect where nothing is paused."""
-    place, store = _open()
-    paused = paused_until(store, time.time()) is not None
-    store.note(PAUSE, {})
-    store.close()
-    out.print(
-        f"learning goes on as soon as nothing else holds it up{_unless_running(place)}" if paused else "not paused"
-    )
+    with _opened() as (place, store):
+        was_paused = signals.resume(store, time.time())
+    goes_on = f"learning goes on as soon as nothing else holds it up{_unless_running(place)}"
+    out.print(goes_on if was_paused else "not paused")
 
 
 def stop_update(profile: str) -> None:
     """Its checkpoints go: nothing can go on from them."""
-    place, store = _open()
-    run = store.stop_run(profile, time.time())
-    store.close()
-    if run is None:
-        raise NotFound(f"profile {profile!r} has no open update", "see what there is with: dittod status")
+    with _opened() as (place, store):
+        run = runs.stop(store, profile, time.time())
     if holder(place.lock) is None:
         shutil.rmtree(place.runs / run.id, ignore_errors=True)
     out.print(f"the update of profile {profile} is given up; what was served before still is", markup=False)
@@ -56,17 +50,19 @@ def seconds_of(duration: str) -> float:
     one = r"\s*([0-9]{1,9})\s*([mhd])"
     whole = re.fullmatch(rf"({one})+\s*", duration)
     seconds = sum(int(count) * UNIT_SECONDS[unit] for count, unit in re.findall(one, duration)) if whole else 0
-    if not 0 < seconds <= LONGEST_DAYS * UNIT_SECONDS["d"]:
-        raise DittodError(
-            f"nothing can be paused for {duration!r}", f"give 30m, 2h or 1d, or 1h30m; {LONGEST_DAYS}d at most"
-        )
+    if not 0 < seconds <= LONGEST_PAUSE_SECONDS:
+        days = f"{LONGEST_PAUSE_SECONDS / UNIT_SECONDS['d']:.0f}d at most"
+        raise DittodError(f"nothing can be paused for {duration!r}", f"give 30m, 2h or 1d, or 1h30m; {days}")
     return float(seconds)
 
 
-def _open() -> tuple[Home, Store]:
+@contextmanager
+def _opened() -> Iterator[tuple[Home, Store]]:
+    """Whatever the settings are: learning can be held up while they are broken."""
     place = home()
     place.create()
-    return place, Store(place.store)
+    with closing(Store(place.store)) as store:
+        yield place, store
 
 
 def _unless_running(place: Home) -> str:

@@ -11,7 +11,7 @@ import psutil
 
 from dittod import background
 from dittod.background import Installation, Manager
-from dittod.cli.home import init
+from dittod.cli.making import make_home
 from dittod.cli.terminal import day, err, out, print_json, print_table
 from dittod.config import load_settings, watched_folder
 from dittod.errors import NotFound
@@ -26,7 +26,7 @@ def install_service() -> None:
         del os.environ[name]  # the service will not have them: its folders are those of the file alone
     place = home()
     if not place.settings.exists():
-        init()
+        make_home()
     place.create()
     settings = load_settings(place)
     _warn_of_variables(left_behind, place)
@@ -48,7 +48,7 @@ def install(manager: Manager, made: Installation, running: int | None) -> None:
         return
     if changed or running is None:
         manager.restart()
-    out.print("running     see: dittod status, dittod service logs")
+    out.print("running     see: dittod status, dittod logs")
     if manager.name == "systemd":
         out.print("it runs while you are logged in. On a server, for always: loginctl enable-linger")
 
@@ -125,17 +125,6 @@ def describe(manager: Manager, running: int | None) -> dict[str, Any]:
         "last_result": state.last_result,
         "started_by_hand": running if running != pid else None,
     }
-
-
-def service_logs(*, follow: bool, lines: int) -> None:
-    """The same on every system: the file of the home."""
-    from dittod import logs
-
-    place = home()
-    for line in logs.read_log(place, lines):
-        out.print(line, markup=False, soft_wrap=True)
-    for line in logs.follow(place) if follow else ():
-        out.print(line, markup=False, soft_wrap=True)
 
 
 def _installed() -> Manager:

@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 
 from dittod import adapters, runs
 from dittod.cli.terminal import err, out, print_json, progress_bars
-from dittod.cli.verdict import in_words, print_judges, print_reasons
+from dittod.cli.verdict import print_judges, print_reasons
 from dittod.config import Settings, load_settings
 from dittod.daemon import Daemon
 from dittod.errors import AlreadyRunning
@@ -21,17 +21,11 @@ from dittod.logs import log_to_file
 from dittod.machine.lock import held, holder
 from dittod.paths import Home, home
 from dittod.signals import LEARNING
+from dittod.stages import IN_ROUNDS, Stage
 from dittod.store import Store
 from dittod.types import Adapter, Run
+from dittod.views.words import in_words
 
-STAGES = {
-    "supervised": "supervised steps",
-    "reference": "reference",
-    "sampling": "samples",
-    "dpo": "preference steps",
-    "saving": "saving",
-    "gate": "gate",
-}
 POLL_SECONDS = 0.2
 RESTART_SECONDS = 60.0  # for a daemon that ended to come back, or another one
 NOTICE_SECONDS = 3.0  # for a daemon to say what it makes of what was asked for: it looks every two
@@ -168,14 +162,11 @@ def _reason(store: Store, profile: str) -> str | None:
 def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object) -> None:
     assert isinstance(progress, dict)
     phase, iteration = str(progress["phase"]), int(progress["iteration"])
-    key = (phase, iteration if phase in ("sampling", "dpo") else 0)
+    key = (phase, iteration if phase in IN_ROUNDS else 0)
     if key not in tasks:
         for earlier in tasks.values():
             bars.update(earlier, completed=bars.tasks[earlier].total)
-        name = STAGES.get(phase, phase) + (
-            f", iteration {iteration + 1}" if key[1] or phase in ("sampling", "dpo") else ""
-        )
-        tasks[key] = bars.add_task(name, total=progress["of"], note="")
+        tasks[key] = bars.add_task(Stage(phase, iteration).title, total=progress["of"], note="")
     bars.update(tasks[key], completed=progress["done"], total=progress["of"], note=_note(progress["figures"]))
 
 

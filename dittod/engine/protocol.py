@@ -216,6 +216,19 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the policy wrote to the prompt of one demonstration, in a round of samples: for the user to look at while
+    the update is under way. One of several, and no more than its beginning."""
+
+    id: str
+    iteration: int
+    demonstration_id: str
+    text: str
+    at: float  # POSIX seconds
+    event: Literal["drawn"] = "drawn"
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The request fits the model: nothing about its parameters can fail any more."""
 
@@ -395,6 +408,7 @@ Event = (
     | Detokenized
     | Failed
     | Noted
+    | Drawn
     | Progress
     | Updated
     | Stopped

@@ -405,8 +405,9 @@ class Worker:
         except Exception as error:
             event, ended = _failure(running.command.id, error), True
         self._learnt_seconds, self._waited_seconds = clock() - begun, 0.0
-        self._send(*(Noted(running.command.id, sentence) for sentence in running.bench.notes))
+        self._send(*(Noted(running.command.id, sentence) for sentence in running.bench.notes), *running.bench.drawn)
         running.bench.notes.clear()
+        running.bench.drawn.clear()
         if event is not None:
             self._send(event)
         if ended:  # not before the exception is gone: its traceback holds on to the step's tensors

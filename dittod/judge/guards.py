@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from dittod.ingest.secrets import mask
+from dittod.ingest.select import SAME_WORDS
 from dittod.judge.particulars import given_away, particulars
 from dittod.judge.refusals import is_refusal
 
@@ -23,7 +24,6 @@ NONE = 0.0  # for what is no accident, and cannot be taken back
 COPIED_WORDS = 20  # as many in a row from one demonstration are a copy: chance and idiom end well before (a sentence)
 COPIED_SHARE = 0.6  # … or that much of the answer, for answers too short for it
 COPIED_WORDS_LEAST = 8  # … but greeting and closing alone are manner, not copy
-SAME_WORDS = 0.8  # share of common three-word runs above which two texts are one: as in what is selected
 LOOP_PERIOD = 20  # longest unit, in words, whose repetition is looked for
 LOOP_REPEATS = 4  # so many times in a row
 LOOP_WORDS = 9  # … over so many words: 'no, no, no, no' is emphasis

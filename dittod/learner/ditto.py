@@ -14,13 +14,14 @@ lost. Knows the method. How a gradient is computed, pairs are drawn and states a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
-from dittod.engine.protocol import Progress, Sampling, Update
+from dittod.engine.protocol import Drawn, Progress, Sampling, Update
 from dittod.learner import pairs
 from dittod.learner.batch import TokenSequence, collect
 from dittod.learner.chance import derived_rng, derived_seed
@@ -36,6 +37,9 @@ from dittod.learner.training import Training
 from dittod.learner.workbench import Workbench as Workbench
 from dittod.learner.workbench import score
 from dittod.types import PreferencePair, Sample
+
+MOST_SHOWN = 12  # samples of a round that the user may look at, one of each demonstration
+MOST_CHARACTERS = 600  # of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +143,22 @@ def negatives(task: Task, iteration: int) -> Generator[Progress, None, tuple[Sam
     samplings = {key: _sampling(task, iteration, key) for key in asked}
     work = draw_rows(bench, POLICY, prompts, samplings, preset.samples_per_demonstration)
     drawn = yield from reporting(work, lambda done: task.progress("sampling", done, count, iteration))
+    task.workbench.drawn += to_be_shown(task, iteration, {key: rows[0].token_ids for key, rows in drawn.items()})
     rows = [(key, row) for key, each in drawn.items() for row in each]
     logps = yield from _sample_logps(task, iteration, [(key, tuple(row.token_ids)) for key, row in rows])
     return tuple(
         Sample(key, iteration, tuple(row.token_ids), row.finish_reason == "length", logp, sum(row.logps))
         for (key, row), logp in zip(rows, logps, strict=True)
     )
+
+
+def to_be_shown(task: Task, iteration: int, samples: Mapping[str, Sequence[int]]) -> list[Drawn]:
+    """Of one sample of each demonstration, as much as the pipe should take."""
+    decode, now = partial(task.workbench.base.tokenizer.decode, skip_special_tokens=True), time.time()
+    return [
+        Drawn(task.update.id, iteration, key, decode(samples[key])[:MOST_CHARACTERS], now)
+        for key in list(task.own)[:MOST_SHOWN]
+    ]
 
 
 def _sample_logps(

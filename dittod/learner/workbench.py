@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from dittod.engine.protocol import Drawn
 from dittod.errors import ModelError
 from dittod.learner.batch import TokenSequence, micro_batches, row_of
 from dittod.learner.shortage import retried
@@ -33,6 +34,7 @@ class Workbench:
     plan: Plan = field(default_factory=Plan)
     scorer: CompletionScorer = field(init=False)
     notes: list[str] = field(default_factory=list[str])  # sentences on what befell the work, for whoever takes them
+    drawn: list[Drawn] = field(default_factory=list[Drawn])  # samples to be looked at, likewise
 
     def __post_init__(self) -> None:
         self.scorer = CompletionScorer(self.base)

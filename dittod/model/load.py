@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from dittod.errors import ModelError
-from dittod.starter import starter_path
+from dittod.model.shape import config_path
 from dittod.types import Quantisation
 
 log = logging.getLogger("dittod.engine")
@@ -59,13 +59,13 @@ def load_base(
 
     `cache` is a folder for quantised copies, private to the user; it need not exist.
     """
-    source = str(starter_path()) if name == STARTER else name
+    source = str(config_path(name).parent)  # also of a hub id: nothing asks the hub when it is given a folder
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = compute_dtype(place)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        revision = _revision(source, config)
+        revision = _revision(Path(source))
         options = {
             "dtype": dtype,
             "device_map": {"": place},
@@ -224,13 +224,13 @@ def _end_of_turn_id(tokenizer: Any, stops: frozenset[int]) -> int:
     return int(tokenizer.eos_token_id if tokenizer.eos_token_id in stops else min(stops))
 
 
-def _revision(source: str, config: Any) -> str:
-    """The hub's commit where there is one; else a hash over the weight files: their names, sizes, first MiB each."""
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)
+def _revision(folder: Path) -> str:
+    """The hub's commit, by which its cache names the folder; else a hash over the weight files: names, sizes, first MiB
+    each."""
+    if folder.parent.name == "snapshots":
+        return folder.name
     digest = hashlib.sha256()
-    for path in sorted(Path(source).glob("*.safetensors")):
+    for path in sorted(folder.glob("*.safetensors")):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             digest.update(file.read(1 << 20))

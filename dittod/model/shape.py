@@ -91,7 +91,7 @@ def config_path(name: str) -> Path:
         f"there is no config.json in {name}"
         if is_folder
         else f"base model {name!r} is no folder, and no model of that name was downloaded",
-        "give base_model a folder, 'starter', or a hub id after `hf download ID` (to plan, config.json is enough)",
+        "give base_model a folder, 'starter', or a hub id after: dittod init --model ID",
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dittod.store.adapters import AdapterRows
+from dittod.store.changes import Changes
 from dittod.store.file import PATIENCE_SECONDS as PATIENCE_SECONDS
 from dittod.store.interactions import InteractionRows
+from dittod.store.judgements import Judgements
 from dittod.store.receipts import BY_HAND as BY_HAND
 from dittod.store.runs import MOST_NOTES as MOST_NOTES
 from dittod.store.runs import RunRows
@@ -12,5 +14,5 @@ from dittod.store.texts import CHANGED as CHANGED
 from dittod.store.texts import Texts
 
 
-class Store(Texts, RunRows, AdapterRows, InteractionRows):
+class Store(Texts, RunRows, AdapterRows, InteractionRows, Judgements, Changes):
     """Usable from several threads: who reads does not wait for who writes, but for the disk and others that read."""

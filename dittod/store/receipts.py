@@ -74,8 +74,8 @@ class Receipts(StoreFile):
     def forget_profile(self, profile: str, at: float) -> list[Receipt]:
         """All that the profile was made of and all that was made of it: texts, versions, what was said and answered."""
         with self._transaction() as db:
-            db.execute("DELETE FROM interactions WHERE profile = ?", (profile,))
-            db.execute("DELETE FROM feedback WHERE profile = ?", (profile,))
+            for table in ("interactions", "feedback", "judgements"):
+                db.execute(f"DELETE FROM {table} WHERE profile = ?", (profile,))
             keys = [row["key"] for row in db.execute("SELECT DISTINCT key FROM origins WHERE profile = ?", (profile,))]
             receipts = self.forget_texts(profile, keys, BY_HAND, at)
             left = [each for each in self._opened_versions(db) if each.profile == profile]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -112,8 +113,21 @@ class RunRows(StoreFile):
 
     def steps(self, run_id: str) -> list[StepRow]:
         """A run's course so far, in the order in which it was taken."""
-        rows = self._rows("SELECT phase, step, iteration, figures FROM steps WHERE run_id = ? ORDER BY place", run_id)
-        return [StepRow(**{**dict(row), "figures": json.loads(row["figures"])}) for row in rows]
+        return [step for _, step in self.steps_after(run_id, 0)]
+
+    def steps_after(self, run_id: str, after: int) -> list[tuple[int, StepRow]]:
+        """The same with the place of each among the steps of all runs, as far as it is behind `after`."""
+        query = "SELECT place, phase, step, iteration, figures FROM steps WHERE run_id = ? AND place > ? ORDER BY place"
+        rows = [dict(row) for row in self._rows(query, run_id, after)]
+        return [(row.pop("place"), StepRow(**{**row, "figures": json.loads(row["figures"])})) for row in rows]
+
+    def rounds_of(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """By run, how many rounds of samples it has drawn, of those whose steps are kept."""
+        query = (
+            "SELECT run_id, max(step) AS rounds FROM steps WHERE phase = 'sampling'"
+            " AND run_id IN (SELECT value FROM json_each(?)) GROUP BY run_id"
+        )
+        return {row["run_id"]: row["rounds"] for row in self._rows(query, json.dumps(list(run_ids)))}
 
     def forget_courses(self, *, keep: int) -> None:
         """Of all runs that have ended but the latest `keep`, the steps go; the runs stay."""

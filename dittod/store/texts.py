@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from dittod import sealing
-from dittod.errors import DittodError, NotFound
+from dittod.errors import NotFound, RequestError
 from dittod.rows import GONE, DemonstrationRow, FileRow, Receipt, as_demonstration, as_file, as_pair, json_values
 from dittod.store.file import OPEN_RUNS
 from dittod.store.receipts import KEPT_OUT, Receipts, TextKey, is_kept_out
@@ -129,13 +128,6 @@ class Texts(Receipts):
             gone = list(texts)
             db.executemany("DELETE FROM origins WHERE profile = ? AND key = ?", gone)
             return self._let_go(db, gone, cause, at)
-
-    def forget_file(self, path: str) -> int:
-        """One of them. Returns how many demonstrations went."""
-        with self._transaction():
-            before = sum(self.counts().values())
-            self.forget_files([path], time.time())
-            return before - sum(self.counts().values())
 
     def texts_of(self, paths: Iterable[str]) -> list[TextKey]:
         """Profile and key of each demonstration that stands in one of these files."""
@@ -254,7 +246,8 @@ class Texts(Receipts):
             row = (seal := self._seal).opened("demonstrations", dict(found))
             new = demonstration_id(prompt, row["completion"])
             if new != id and _demonstration_at(db, profile, "id", new):
-                raise DittodError(f"demonstration {new[:8]} has this prompt and completion already", "exclude one")
+                title = f"demonstration {new[:8]} has this prompt and completion already"
+                raise RequestError(title, "exclude one", param="prompt")
             db.execute(
                 "UPDATE demonstrations SET id = :id, prompt = :prompt, prompt_by = :prompt_by"
                 " WHERE profile = :profile AND key = :key",

@@ -23,7 +23,7 @@ def manual_page(version: str) -> str:
         f".SH DESCRIPTION\n{escaped(root.help or '')}\n"
         f".SH COMMANDS\nEach explains itself with \\-\\-help.\n{commands}"
         f".SH ENVIRONMENT\n.TP\n.B DITTOD_HOME\nThe folder with everything that dittod keeps.\n"
-        f".SH EXIT STATUS\n0: done. 1: an error, with a hint. 2: wrong usage. 130: interrupted.\n"
+        f".SH EXIT STATUS\n0: done. 1: an error, with a hint. 2: wrong usage. 130: interrupted. 141: what read the output has closed it.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The application: which path does what, behind which checks. It knows the daemon only as a `Backend`."""
+"""The application: which path does what, behind which checks. It knows the daemon as a `Backend` and a `Dashboard`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from dittod.errors import SettingsError
-from dittod.serving import Backend
+from dittod.serving import Backend, Dashboard
 from dittod_service.admission import MOST_ANSWERS, MOST_SECONDS, Admission
 from dittod_service.body import BODY_SECONDS, MOST_BYTES_HELD, BodyLimit, JsonOnly
 from dittod_service.cors import CorsHeaders, KnownOrigins, Origins
+from dittod_service.dashboard.events import Changes
+from dittod_service.dashboard.pages import Pages, asks_for_page, shipped
+from dittod_service.dashboard.routes import DashboardPaths, dashboard_routes
+from dittod_service.dashboard.session import Sessions
 from dittod_service.failures import Failures
 from dittod_service.feedback import FeedbackPaths
 from dittod_service.generation import KEEP_ALIVE_SECONDS, Format, Generation, headers, resolved
@@ -59,40 +63,64 @@ class Limits:
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS  # of silence, before a stream gives a sign of life
 
 
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who is let in."""
+
+    allowed_hosts: Collection[str] = ()  # names of this machine besides the loopback's own
+    allowed_origins: Collection[str] = ()  # of web pages that may ask
+    require_token: bool = True  # of clients; the dashboard is never without
+
+
 def create_app(
     backend: Backend,
-    token: str | None,
+    token: str,
     *,
-    allowed_hosts: Collection[str] = (),
-    allowed_origins: Collection[str] = (),
+    dashboard: Dashboard | None = None,
+    callers: Callers = Callers(),
     limits: Limits = Limits(),
 ) -> Starlette:
-    """The ASGI application. `allowed_hosts` are names of this machine besides the loopback's own; a token of None:
-    none is asked for."""
-    if token == "":
+    """The ASGI application. Its `state.changes` are to be told when the server ends; without a dashboard it has no
+    paths for one."""
+    if not token:
         raise SettingsError("The endpoint has no token", "delete the empty token file: a new one is made at start")
-    origins = Origins(allowed_origins)
-    metrics = Metrics()
-    checks = [  # the table in docs/security.md follows this order
+    metrics, sessions = Metrics(), Sessions(token)
+    routes = _routes(CountedBackend(backend, metrics), limits, metrics)
+    changes = None
+    if dashboard is None:
+        routes.append(Route("/", _root))
+    else:
+        changes, pages = Changes(dashboard.digest), Pages(shipped())
+        paths = DashboardPaths(dashboard, sessions, token, metrics)
+        routes += [Route("/", _RootOrPage(pages).answer), *dashboard_routes(paths, pages, changes)]
+    app = Starlette(
+        routes=routes,
+        middleware=_checks(
+            Middleware(Token, token, sessions, required=callers.require_token), metrics, callers, limits
+        ),
+        exception_handlers={HTTPException: _no_route},
+    )
+    app.router.redirect_slashes = False
+    app.state.changes = changes
+    return app
+
+
+def _checks(token: Middleware, metrics: Metrics, callers: Callers, limits: Limits) -> list[Middleware]:
+    """The table in docs/security.md follows this order."""
+    origins = Origins(callers.allowed_origins)
+    return [
         Middleware(NoWebSockets),
         Middleware(CountedRequests, metrics),
         Middleware(RequestId),
         Middleware(BrowserHeaders),
         Middleware(CorsHeaders, origins),
         Middleware(Failures),
-        Middleware(KnownHosts, allowed_hosts),
+        Middleware(KnownHosts, callers.allowed_hosts),
         Middleware(KnownOrigins, origins),
         Middleware(BodyLimit, limits.body_bytes, limits.body_seconds, limits.bytes_held),
-        *([] if token is None else [Middleware(Token, token)]),
+        token,
         Middleware(JsonOnly),
     ]
-    app = Starlette(
-        routes=_routes(CountedBackend(backend, metrics), limits, metrics),
-        middleware=checks,
-        exception_handlers={HTTPException: _no_route},
-    )
-    app.router.redirect_slashes = False
-    return app
 
 
 def _routes(backend: Backend, limits: Limits, metrics: Metrics) -> list[BaseRoute]:
@@ -108,7 +136,7 @@ def _routes(backend: Backend, limits: Limits, metrics: Metrics) -> list[BaseRout
     responses = Generation(backend, form, admission, limits.keep_alive_seconds)
     feedback = FeedbackPaths(backend)
     queries = _Queries(backend, metrics)
-    routes: list[BaseRoute] = [Route("/", _root), Route("/health", queries.health), Route("/metrics", queries.metrics)]
+    routes: list[BaseRoute] = [Route("/health", queries.health), Route("/metrics", queries.metrics)]
     routes.append(Route("/openapi.json", _openapi))
     routes += ollama_routes(backend, admission, limits.keep_alive_seconds)
     for prefix in ("/v1", ""):
@@ -150,6 +178,16 @@ class _Queries:
     async def model(self, request: Request) -> Response:
         served = resolved(self._backend, request.path_params["id"])
         return json_response(to_model(served), headers=headers(served))
+
+
+class _RootOrPage:
+    """What a person sees who opens the address in a browser."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    async def answer(self, request: Request) -> Response:
+        return await (self._pages.index if asks_for_page(request) else _root)(request)
 
 
 async def _root(request: Request) -> Response:

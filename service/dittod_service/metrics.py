@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.samples import Sample
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,6 +34,9 @@ from dittod_service.merge import close
 
 ENGINE_STATES = ("stopped", "starting", "ready", "backing off", "failed")
 NO_ROUTE = "none"  # of requests that were refused before their path was read, or for it
+DASHBOARD = "dashboard"  # of everything that its page asks for
+PAGE_PATHS = ("/dashboard/", "/static/")
+NO_CLIENTS = frozenset({DASHBOARD, "/", "/health", "/metrics", "/openapi.json"})  # routes of those who only look
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
@@ -72,6 +77,24 @@ class Metrics:
         for state in ENGINE_STATES:
             self._engine.labels(state).set(state == engine_state)
         return generate_latest(self._registry)
+
+    def summary(self) -> dict[str, Any]:
+        """What clients have asked for since the start, for the dashboard. Its own requests are left out."""
+        counted = [
+            {"route": each.labels["route"], "status": each.labels["status"], "count": int(each.value)}
+            for each in _samples(self.requests, "_total")
+            if each.labels["route"] not in NO_CLIENTS
+        ]
+        failed = (each["count"] for each in counted if each["status"] in ("4xx", "5xx"))
+        return {
+            "total": sum(each["count"] for each in counted),
+            "failed": sum(failed),
+            "running": _value(self.running),
+            "waiting": _value(self.waiting),
+            "tokens_read": _value(self.read, "_total"),
+            "tokens_written": _value(self.written, "_total"),
+            "recent": sorted(counted, key=lambda each: -each["count"]),
+        }
 
 
 class CountedRequests:
@@ -175,6 +198,18 @@ class _Progress:
             self._metrics.written.inc(event.completion_tokens)
 
 
+def _samples(figure: Counter | Gauge, suffix: str = "") -> list[Sample]:
+    """Those of that name: a counter has the time of its making, too."""
+    (family,) = figure.collect()
+    return [each for each in family.samples if each.name == family.name + suffix]
+
+
+def _value(figure: Counter | Gauge, suffix: str = "") -> int:
+    return int(sum(each.value for each in _samples(figure, suffix)))
+
+
 def _route(scope: Scope) -> str:
+    if scope["path"].startswith(PAGE_PATHS):
+        return DASHBOARD
     route = scope.get("route")
     return route.path if isinstance(route, Route) else NO_ROUTE

@@ -2,7 +2,7 @@
 
 Bodies are described from the models that read them, answers from the types that they are built as. It does not know
 which route answers a path: tests hold the operations below against the application's routes, and the answers against
-their descriptions.
+their descriptions. The dashboard's paths are for its own page, change with it, and are left out.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from dittod_service.tokens import DetokenizeRequest, DetokenizeResponse, Tokeniz
 
 JSON = "application/json"
 TEXT = "text/plain"
+PAGE = "text/html"  # to browsers
 EVENTS = "text/event-stream"  # with "stream": true
 LINES = "application/x-ndjson"  # unless "stream": false
 
@@ -88,7 +89,7 @@ _PAGE: Mapping[str, JsonObject] = {
 }
 
 OPERATIONS = (
-    Operation("get", "/", "Is there a server?", {TEXT: str}),
+    Operation("get", "/", "Is there a server?", {TEXT: str, PAGE: str}),
     Operation("get", "/health", "State of daemon and engine", {JSON: dict[str, object]}),
     Operation("get", "/metrics", "Counters for Prometheus", {TEXT: str}),
     Operation("get", "/openapi.json", "This description", {JSON: dict[str, object]}),

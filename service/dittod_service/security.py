@@ -15,10 +15,16 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dittod_service.dashboard.session import PAGE_HEADER, Sessions, signed_out
 from dittod_service.openai.errors import Failure, Refused
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/", "/health"})  # what needs no token: neither says anything of the user's
+OPEN_FOLDER = "/static/"  # nor does what the dashboard's page consists of
+DASHBOARD = "/dashboard/"
+SIGN_IN = ("POST", "/dashboard/session")  # it brings a code of its own
+LINK = "/dashboard/link"  # a session is not to beget others: the token alone
+EVENTS = "/dashboard/events"  # browsers add no header to what they listen to, and nothing of the user's is in it
 
 BROWSER_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -85,24 +91,39 @@ class KnownHosts:
 
 
 class Token:
-    """Only who knows the token. The comparison takes the same time however much of a guess is right."""
+    """Only who knows the token, or has signed in by it. The comparison takes the same time however much of a guess is
+    right. Where it is `required` of nobody, the dashboard asks for it all the same."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, sessions: Sessions, *, required: bool = True) -> None:
         self._app = app
         self._token = token.encode()
+        self._sessions = sessions
+        self._required = required
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            self._check(Headers(scope=scope))
+        if scope["type"] == "http" and not self._is_open(scope["method"], scope["path"]):
+            self._check(Headers(scope=scope), scope["path"])
         await self._app(scope, receive, send)
 
-    def _check(self, headers: Headers) -> None:
-        given = [bearer(headers.get("authorization", "")), headers.get("x-api-key", "").strip()]
-        tokens = [each.encode("latin-1") for each in given if each]
-        if not tokens:
-            raise Refused(_unauthorised("You did not provide the token: send 'Authorization: Bearer <token>'"))
-        if not any([hmac.compare_digest(each, self._token) for each in tokens]):  # a list: both are always compared
+    def _is_open(self, method: str, path: str) -> bool:
+        if path.startswith(DASHBOARD):
+            return (method, path) == SIGN_IN
+        return not self._required or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+
+    def _check(self, headers: Headers, path: str) -> None:
+        tokens = tokens_of(headers)
+        if any([hmac.compare_digest(each, self._token) for each in tokens]):  # a list: all are always compared
+            return
+        if path != LINK and self._has_session(headers, path):
+            return
+        if tokens:
             raise Refused(_unauthorised("Incorrect token provided: `dittod token` prints the right one"))
+        if PAGE_HEADER in headers or path.startswith(DASHBOARD):
+            raise Refused(signed_out())
+        raise Refused(_unauthorised("You did not provide the token: send 'Authorization: Bearer <token>'"))
+
+    def _has_session(self, headers: Headers, path: str) -> bool:
+        return self._sessions.hold(headers) or (path == EVENTS and self._sessions.holds_cookie(headers))
 
 
 class NoWebSockets:
@@ -128,6 +149,12 @@ def bearer(authorization: str) -> str | None:
     """The token in an Authorization header."""
     scheme, _, token = authorization.strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def tokens_of(headers: Headers) -> list[bytes]:
+    """What a client gave for the token, right or wrong."""
+    given = [bearer(headers.get("authorization", "")), headers.get("x-api-key", "").strip()]
+    return [each.encode("latin-1") for each in given if each]
 
 
 def _bracketed(host: str) -> str:

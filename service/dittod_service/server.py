@@ -18,9 +18,10 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dittod.serving import Backend
-from dittod_service.app import Limits, create_app
+from dittod.serving import Backend, Dashboard
+from dittod_service.app import Callers, Limits, create_app
 from dittod_service.connections import Connection, Patience
+from dittod_service.dashboard.events import Changes
 from dittod_service.failures import refusing
 from dittod_service.listening import BACKLOG, certified, is_loopback, listen, listen_in_files, may_open_files
 from dittod_service.openai.errors import SHUTTING_DOWN
@@ -38,6 +39,7 @@ class Terms:
 
     allowed_hosts: Collection[str] = ()  # names of this machine besides `host` and the loopback's
     allowed_origins: Collection[str] = ()  # of web pages that may ask
+    require_token: bool = True  # of clients; the dashboard is never without
     tls: tuple[Path, Path] | None = None  # certificate and key; None: no encryption
     unix_socket: Path | None = None  # where it listens besides host and port
     limits: Limits = field(default_factory=Limits)
@@ -48,12 +50,18 @@ class Server(uvicorn.Server):
     """Listens from its construction on: `port` is known, and a taken port is an error before any work."""
 
     def __init__(
-        self, backend: Backend, token: str | None, *, host: str = "127.0.0.1", port: int = 3488, terms: Terms = Terms()
+        self,
+        backend: Backend,
+        token: str,
+        *,
+        dashboard: Dashboard | None = None,
+        host: str = "127.0.0.1",
+        port: int = 3488,
+        terms: Terms = Terms(),
     ) -> None:
-        hosts = [host, *terms.allowed_hosts]
-        app = create_app(
-            backend, token, allowed_hosts=hosts, allowed_origins=terms.allowed_origins, limits=terms.limits
-        )
+        callers = Callers([host, *terms.allowed_hosts], terms.allowed_origins, terms.require_token)
+        app = create_app(backend, token, dashboard=dashboard, callers=callers, limits=terms.limits)
+        self._changes: Changes | None = app.state.changes
         self._tls = certified(*terms.tls) if terms.tls else None  # before the sockets: an error must leave none open
         super().__init__(
             uvicorn.Config(
@@ -77,7 +85,7 @@ class Server(uvicorn.Server):
         self._patience = replace(
             terms.patience, connections=min(terms.patience.connections, may_open_files() // 2)
         )  # the other half of the files is the daemon's
-        for sentence in doubts(self.url, is_loopback(self.socket), terms.tls, has_token=token is not None):
+        for sentence in doubts(self.url, is_loopback(self.socket), terms.tls, has_token=terms.require_token):
             logger.warning("%s", sentence)
 
     @property
@@ -125,6 +133,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Nothing new is taken on; what runs may end by itself, is then told of the end, and at last hung up on."""
         self.should_exit = True
+        if self._changes is not None:
+            self._changes.end()
         await super().shutdown(sockets)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LAST_WORD_SECONDS

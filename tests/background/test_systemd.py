@@ -210,7 +210,7 @@ def test_a_start_that_fails_says_so_with_a_hint(systemctl: Program, tmp_path: Pa
     (tmp_path / "bin" / "broken").touch()
     with pytest.raises(DittodError, match="Job for dittod") as caught:
         Systemd().start()
-    assert "service logs" in caught.value.hint
+    assert "dittod logs" in caught.value.hint
 
 
 def test_without_a_manager_nothing_is_written_and_the_remedy_is_said(systemctl: Program, tmp_path: Path) -> None:

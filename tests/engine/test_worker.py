@@ -25,6 +25,7 @@ from dittod.engine.protocol import (
     AdapterRef,
     Delta,
     Done,
+    Drawn,
     Embed,
     Embedded,
     Event,
@@ -142,7 +143,7 @@ class Engine:
         self.base = replace(tiny_base(folder / "model"), stop_token_ids=frozenset())
         self._output = io.BytesIO()
         room = Room(self.base.name, Device("cpu", 4, 10**10, False), 10**9)
-        self.bench = SimpleNamespace(plan=Plan(peak_bytes=10**9), notes=[])  # it leaves nothing but serving's share
+        self.bench = SimpleNamespace(plan=Plan(peak_bytes=10**9), notes=[], drawn=[])  # leaves nothing but serving's
         self.now = 100.0
         monkeypatch.setattr(worker, "clock", lambda: self.now)
         monkeypatch.setattr(Room, "workbench", lambda *_: self.bench)
@@ -396,6 +397,14 @@ def test_what_befell_an_update_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     engine.worker._obey(engine.update)
     engine.bench.notes.append("memory ran out")
     assert [each.sentence for each in engine.turn(2) if isinstance(each, Noted)] == ["memory ran out"]
+
+
+def test_samples_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch, endless)
+    engine.worker._obey(engine.update)
+    sample = Drawn("u", 0, "a" * 64, "Dear Ann", 5.0)
+    engine.bench.drawn.append(sample)
+    assert [each for each in engine.turn(3) if isinstance(each, Drawn)] == [sample] and engine.bench.drawn == []
 
 
 def test_the_parent_hears_of_memory_when_it_has_changed_by_much_and_once_a_second_at_most(

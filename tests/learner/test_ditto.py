@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from dittod.learner.task import POLICY, REFERENCE, prepare
 from dittod.learner.workbench import Workbench, encode, score
 from dittod.model.decode import Decoder
 from dittod.model.lora import LoraShape
-from dittod.types import Demonstration, Plan
+from dittod.types import Demonstration, Plan, Rejected
 
 MakeWorkbench = Callable[..., Workbench]
 MakeUpdate = Callable[..., Update]
@@ -179,6 +180,44 @@ def test_samples_know_their_log_probability_under_the_policy_that_drew_them(
     _, logps = finish(score(workbench, sequences, POLICY))
     assert [each.policy_logp for each in samples] == pytest.approx(logps, rel=1e-4)
     assert any(abs(each.policy_logp - each.reference_logp) > 1e-2 for each in samples)
+
+
+def test_the_first_sample_of_each_demonstration_is_shown_in_every_round(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    workbench, update = make_workbench(), make_update()
+    began = time.time()
+    finish(run(workbench, update))
+    shown = workbench.drawn
+    assert [(each.iteration, each.demonstration_id) for each in shown] == [
+        (iteration, each.id) for iteration in (0, 1) for each in update.demonstrations
+    ]
+    found = checkpoint.load(Path(update.directory), prepare(workbench, update).fingerprint, key="")
+    assert found is not None
+    drawn = found.state.samples[1]
+    first = {each.demonstration_id: each for each in reversed(drawn)}
+    for each in shown[3:]:
+        text = workbench.base.tokenizer.decode(first[each.demonstration_id].token_ids, skip_special_tokens=True)
+        assert each.text == text and each.id == update.id and began <= each.at <= time.time()
+
+
+def test_no_more_is_shown_than_the_pipe_should_take(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ditto, "MOST_SHOWN", 2)
+    monkeypatch.setattr(ditto, "MOST_CHARACTERS", 3)
+    workbench = make_workbench()
+    finish(run(workbench, make_update()))
+    assert len(workbench.drawn) == 4 and max(len(each.text) for each in workbench.drawn) <= 3
+
+
+def test_what_is_sampled_for_an_answer_that_was_rated_down_is_shown_to_nobody(
+    make_workbench: MakeWorkbench, make_update: MakeUpdate
+) -> None:
+    """It has no demonstration to stand beside."""
+    workbench, update = make_workbench(), replace(make_update(), rejected=(Rejected("Ask Di", "No!"),))
+    finish(run(workbench, update))
+    assert {each.demonstration_id for each in workbench.drawn} == {each.id for each in update.demonstrations}
 
 
 def test_every_step_and_round_is_told_once_with_its_figures(

@@ -176,7 +176,7 @@ def test_a_local_model_that_changed_where_its_revision_does_not_look_is_read_ane
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The revision is a hash over the beginnings of files."""
-    monkeypatch.setattr(load, "_revision", lambda source, config: "the same")
+    monkeypatch.setattr(load, "_revision", lambda folder: "the same")
     load_4bit(folder, cache)
     make_tiny_model(folder, config=wide_config(eos_token_id=STOPS), seed=2)
     assert same_model(load_4bit(folder, cache), load_4bit(folder, None))

@@ -121,7 +121,7 @@ def test_the_starter_has_a_shape() -> None:
 def test_a_model_that_is_not_here_is_an_error_that_says_how_to_get_it(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         read_shape(name)
-    assert "hf download" in caught.value.hint
+    assert "dittod init --model ID" in caught.value.hint
 
 
 def test_a_downloaded_model_is_found_by_its_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dittod.serving import Backend
+from dittod.serving import Backend, Dashboard
 from dittod_service.server import Server, Terms
 
 from .conftest import TOKEN
@@ -24,12 +24,12 @@ def running(
     backend: Backend,
     terms: Terms = NO_TERMS,
     *,
-    token: str | None = TOKEN,
+    dashboard: Dashboard | None = None,
     port: int = 0,
     around: Callable[[Any], Any] = lambda app: app,
 ) -> Iterator[Server]:
     """A server in a thread, ended with the block. `around` may wrap its application."""
-    server = Server(backend, token, port=port, terms=terms)
+    server = Server(backend, TOKEN, dashboard=dashboard, port=port, terms=terms)
     server.config.app = around(server.config.app)
     thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
     thread.start()

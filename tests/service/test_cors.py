@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from dittod_service.app import create_app
+from dittod_service.app import Callers, create_app
 from dittod_service.cors import Origins
 
 from .conftest import BEARER, TOKEN
@@ -24,7 +24,7 @@ PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-he
 
 @pytest.fixture
 def opened(backend: FakeBackend) -> Starlette:
-    return create_app(backend, TOKEN, allowed_origins=LISTED)
+    return create_app(backend, TOKEN, callers=Callers(allowed_origins=LISTED))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from .conftest import TOKEN
 from .fakes import FakeBackend
 from .servers import running
 
+OPEN = Terms(require_token=False)
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = Path(__file__).parent / "pages"
 FLAGS = [
@@ -131,7 +133,7 @@ class _Pages(BaseHTTPRequestHandler):
 @pytest.mark.parametrize("name", ["127.0.0.1", "evil.test"])
 def test_a_page_of_another_origin_gets_nothing_and_nothing_is_done_for_it(tmp_path: Path, name: str) -> None:
     backend, watched = UntouchedBackend(), Watched()
-    with running(backend, token=None, around=watched.around) as server, serving() as pages:
+    with running(backend, OPEN, around=watched.around) as server, serving() as pages:
         pages.page = page("hostile.html", target=server.url, report=f"http://{name}:{pages.port}/")
         with browsing(f"http://{name}:{pages.port}/", tmp_path):
             assert pages.reported.wait(60)
@@ -155,7 +157,7 @@ def test_a_page_whose_name_was_pointed_here_gets_nothing(tmp_path: Path) -> None
             port = attacker.port
             browser.enter_context(browsing(f"http://evil.test:{port}/", tmp_path))
             assert attacker.asked_by_script.wait(30), "the page was not loaded"
-        with running(backend, token=None, port=port, around=watched.around):
+        with running(backend, OPEN, port=port, around=watched.around):
             assert reports.reported.wait(60)
     assert {key: value for key, value in reports.report.items() if value not in NOTHING_GAINED} == {}
     assert reports.report["get"] == reports.report["postJson"] == "status 403"

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 
 from dittod.errors import SettingsError
-from dittod_service.app import create_app
+from dittod_service.app import Callers, create_app
 from dittod_service.body import has_body
 from dittod_service.security import bearer, host_name
 
@@ -66,7 +66,7 @@ def test_one_right_token_of_two_is_enough(ask: Ask) -> None:
 
 
 def test_without_a_token_to_know_everybody_is_let_in_who_passes_the_other_checks(backend: FakeBackend) -> None:
-    app = create_app(backend, None)
+    app = create_app(backend, TOKEN, callers=Callers(require_token=False))
     given: list[dict[str, str]] = [{"authorization": ""}, {"authorization": "Bearer whatever"}, {"x-api-key": "x"}]
     assert statuses(app, *given) == [200, 200, 200]
     refused = [{"host": "evil.example"}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
@@ -124,7 +124,7 @@ def test_the_machines_own_names_are_taken_with_any_port(ask: Ask, host: str) -> 
 
 
 def test_names_that_the_user_allows_are_taken(backend: FakeBackend) -> None:
-    app = create_app(backend, TOKEN, allowed_hosts=["Desk.local", "fd00::7"], allowed_origins=["app://obsidian.md"])
+    app = create_app(backend, TOKEN, callers=Callers(["Desk.local", "fd00::7"], ["app://obsidian.md"]))
     assert statuses(app, {"host": "desk.local:3488"}, {"host": "[fd00::7]:3488"}, {"host": "other.local"}) == [
         200,
         200,

@@ -193,7 +193,7 @@ def test_more_answers_than_allowed_are_a_429(backend: FakeBackend) -> None:
 
 
 def test_without_a_token_to_know_the_server_lets_in_who_has_another(backend: FakeBackend) -> None:
-    with running(backend, token=None) as server, httpx.Client(base_url=server.url) as client:
+    with running(backend, Terms(require_token=False)) as server, httpx.Client(base_url=server.url) as client:
         assert client.get("/v1/models", headers={"authorization": "Bearer ollama"}).status_code == 200
         assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
         form = {"content-type": "application/x-www-form-urlencoded"}
@@ -258,7 +258,7 @@ def test_an_open_door_is_pointed_out(certificate: Certificate) -> None:
 
 
 def test_what_is_pointed_out_stands_in_the_log(backend: FakeBackend, caplog: pytest.LogCaptureFixture) -> None:
-    Server(backend, None, host="0.0.0.0", port=0).socket.close()
+    Server(backend, TOKEN, host="0.0.0.0", port=0, terms=Terms(require_token=False)).socket.close()
     assert [record.levelname for record in caplog.records if record.name == "dittod_service.server"] == ["WARNING"] * 2
 
 
