@@ -190,7 +190,8 @@ class Dashboard(Protocol):
         ...
 
     def version(self, wanted: str) -> Document:
-        """One version with its verdict and what it wrote for the gate. `wanted`: its id's beginning, or profile@number."""
+        """One version with its verdict and what it wrote for the gate. `wanted`: the beginning of its id, or
+        profile@number."""
         ...
 
     def promote(self, wanted: str) -> Document:
@@ -210,7 +211,8 @@ class Dashboard(Protocol):
         ...
 
     def forget(self, targets: list[str], profile: str | None) -> Document:
-        """Forget files, demonstrations (beginnings of ids), or all of a profile, and every version that learnt from it."""
+        """Forget files, demonstrations (beginnings of ids), or all of a profile, and every version that learnt from
+        them."""
         ...
 
     def receipts(self) -> Document:

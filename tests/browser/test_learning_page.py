@@ -84,6 +84,17 @@ def test_steps_that_are_taken_anew_are_not_drawn_twice(page: Page, site: Site) -
     expect(drawing(page, "Margin")).to_have_accessible_name("Margin, in nats, steps 1 to 2: from 0.075 to 0.150")
 
 
+def test_where_a_round_of_samples_began_a_line_is_drawn(page: Page, site: Site) -> None:
+    pictures = []
+    for iteration in (1, 2):
+        site.dashboard.steps["run-3"][-1]["iteration"] = iteration
+        visit(page, "learning")
+        visit(page, "learning/run-3")
+        page.wait_for_function("() => Object.values(window.Chart?.instances ?? {}).length === 3")
+        pictures.append(picture(page, "Margin"))
+    assert pictures[0] != pictures[1]
+
+
 def test_charts_are_drawn_anew_when_the_colours_of_the_machine_change(page: Page) -> None:
     visit(page, "learning")
     before = picture(page, "Log-probabilities")

@@ -53,8 +53,8 @@ class Reader:
         """With what is the reader's in place of what stands for it."""
         for stands_for, instead in MEANT.items():
             text = text.replace(stands_for, instead)
-        kept = self.daemon.json("feedback", "answers")["answers"] if "chatcmpl-" in text else []
-        said = self.daemon.json("feedback", "list")["feedback"] if "fb-" in text else []
+        kept = self.daemon.json("feedback", "answers") if "chatcmpl-" in text else []
+        said = self.daemon.json("feedback", "list") if "fb-" in text else []
         text = re.sub(r"chatcmpl-\S+", lambda _: kept[0]["id"], text)
         text = re.sub(r"fb-\w+", lambda _: said[0]["id"], text)
         token = self.environment["DITTO_TOKEN"]
@@ -78,6 +78,10 @@ MEANT = {
     "--folder FOLDER": "--folder .",
     "dry-run PATH": "dry-run better.txt",
 }
+FIRST = (  # so that there is an answer that is kept, and a remark on one
+    "dittod chat ditto/email 'Ask Bo for tea.'",
+    "dittod feedback add --prompt 'Thank Tom.' --given answer.txt --rate down --profile email",
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         folder / "home",
         watched_folder=str(folder / "watched"),
         keep_interactions=json.dumps({"default": 1.0, "email": 1.0}),
+        allowed_origins='["moz-extension://*", "app://obsidian.md"]',  # as docs/clients.md says
         min_demonstrations="100",
         improve_prompts="false",
     )
@@ -111,7 +116,11 @@ def _settled(daemon: DaemonProcess, folder: Path) -> Reader:
     program.chmod(0o755)
     daemon.start()
     wait_for(lambda: all(daemon.profile(name)["demonstrations"] for name in ("email", "default")), 60)
-    return Reader(daemon, folder, _environment(daemon, folder))
+    made = Reader(daemon, folder, _environment(daemon, folder))
+    for first in FIRST:
+        done = made.types(first)
+        assert done.returncode == 0, done.stderr
+    return made
 
 
 def _environment(daemon: DaemonProcess, folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ const CHARTS = [
     phase: "dpo",
     title: "Log-probabilities",
     unit: "nats per sequence",
-    about: "How likely the policy finds your texts (chosen) and its own (rejected). The gap should open.",
+    about: "How likely the policy finds your texts (chosen) and its own (rejected). Chosen should gain on rejected.",
     lines: [
       { figure: "chosen_logps", label: "chosen", kind: "chosen" },
       { figure: "rejected_logps", label: "rejected", kind: "rejected" },
