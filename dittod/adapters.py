@@ -76,7 +76,7 @@ def is_unfinished(folder: Path) -> bool:
 
 def promoted(store: Store, profile: str) -> Adapter | None:
     """What the profile's alias serves; None: base."""
-    return next((each for each in store.adapters(profile) if each.state == "promoted"), None)
+    return store.promoted_adapter(profile)
 
 
 def fits(adapter: Adapter, base_model: str, base: Ready | None) -> bool:

@@ -42,7 +42,7 @@ from dittod.retrieval import Index
 from dittod.rows import GONE
 from dittod.serving import FeedbackDesk, ServedModel
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE, Adapter, Demonstration
+from dittod.types import BASE, DEFAULT_PROFILE, VOICE, Adapter, Demonstration, alias_of, model_of
 
 log = logging.getLogger("dittod")
 
@@ -70,26 +70,25 @@ class DaemonBackend:
         Versions made for another base model cannot be asked for. An alias that serves one, or one that the engine died
         of, is answered by base.
         """
-        found = [self._served("base", None, "")]
+        found = [self._served(BASE, None, "")]
         made = self._store.adapters()
         fitting = [each for each in made if adapters.fits(each, self._settings.base_model, self._engine.ready)]
         for profile in dict.fromkeys([DEFAULT_PROFILE, *self._store.profiles()]):
             own = [each for each in fitting if each.profile == profile]
-            alias = "ditto" if profile == DEFAULT_PROFILE else f"ditto/{profile}"
             usable = (each for each in own if each.state == "promoted" and each.id not in self._engine.set_aside)
-            found.append(self._served(alias, next(usable, None), profile))
-            found += [self._served(f"ditto/{profile}@{each.number}", each, profile) for each in own]
+            found.append(self._served(alias_of(profile), next(usable, None), profile))
+            found += [self._served(model_of(each.name), each, profile) for each in own]
         return found
 
     def resolve(self, name: str) -> ServedModel:
         """Raises NotFound, with the names that exist."""
         models = self.models()
-        wanted = "ditto" if name == f"ditto/{DEFAULT_PROFILE}" else name
+        wanted = VOICE if name == f"{VOICE}/{DEFAULT_PROFILE}" else name
         for each in models:
             if each.name == wanted:
                 return replace(each, name=name)
         names = ", ".join(each.name for each in models)
-        profile, _, number = name.removeprefix("ditto/").rpartition("@")
+        profile, _, number = name.removeprefix(f"{VOICE}/").rpartition("@")
         for adapter in self._store.adapters(profile):
             if str(adapter.number) == number and adapter.state in GONE:
                 raise NotFound(
@@ -241,7 +240,7 @@ class DaemonBackend:
             adapter=adapters.reference(adapter) if adapter else None,
             created_at=adapter.created_at if adapter else 0.0,
             root=self._settings.base_model,
-            parent=None if name == "base" else "base",
+            parent=None if name == BASE else BASE,
             context_tokens=ready.context_tokens if ready else None,
             profile=profile,
             is_withdrawn=partial(self._is_withdrawn_since, time.time(), adapter) if adapter else lambda: False,

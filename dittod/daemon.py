@@ -84,6 +84,7 @@ class Daemon:
         )
         self._trouble = ""  # of considering, the last time
         self._noted_engine: dict[str, object] | None = None
+        self._budget_bytes = settings.memory_budget  # None: not known before the engine has looked at the machine
         self._noted_reading: bool | None = None
 
     def read_folder(self, on_read: OnRead = lambda done, of, documents: None) -> None:
@@ -204,17 +205,17 @@ class Daemon:
     def _note_engine(self) -> None:
         ready, memory = self.engine.ready, self.engine.memory
         held = memory.bytes + memory.gpu_bytes if memory else ready.memory_bytes if ready else 0
+        self._budget_bytes = ready.budget_bytes if ready else self._budget_bytes
         state: dict[str, object] = {
             "state": self.engine.state,
             "pid": self.engine.pid,
             "base_model": self.settings.base_model,
             "memory_bytes": held,
+            "budget_bytes": self._budget_bytes,
             "context_tokens": ready.context_tokens if ready else None,
             "last_death": self.engine.last_death,
             "last_died_at": self.engine.last_died_at,
-            "set_aside": [
-                f"{each.profile}@{each.number}" for each in self.store.adapters() if each.id in self.engine.set_aside
-            ]
+            "set_aside": [each.name for each in self.store.adapters() if each.id in self.engine.set_aside]
             if self.engine.set_aside
             else [],
             "trouble": self.engine.trouble,

@@ -15,11 +15,10 @@ from dittod import clients, runs, signals
 from dittod.config import Settings
 from dittod.daemon import Daemon
 from dittod.errors import DittodError
-from dittod.in_use import NOTE as ROLLED_BACK
 from dittod.paths import Home
 from dittod.serving import Document
 from dittod.store import Store
-from dittod.views import forgetting, judgements, learning, status, versions, voices
+from dittod.views import forgetting, judgements, learning, selections, status, versions, voices
 from dittod.views.profiles import check_known
 
 ASKED = "asked"  # note in the store: when somebody who looks on was first known to have had an answer; else {}
@@ -99,9 +98,9 @@ class DaemonDashboard:
         """See `serving.Dashboard.promote`."""
         return versions.promote(self._store, wanted)
 
-    def roll_back(self, profile: str) -> None:
+    def roll_back(self, profile: str, shown: str) -> None:
         """See `serving.Dashboard.roll_back`."""
-        versions.roll_back(self._store, profile)
+        versions.roll_back(self._store, profile, shown)
 
     def pin(self, wanted: str, pinned: bool) -> Document:
         """See `serving.Dashboard.pin`."""
@@ -111,9 +110,9 @@ class DaemonDashboard:
         """See `serving.Dashboard.rehearse_forgetting`."""
         return forgetting.rehearse(self._home, self._settings, self._store, targets, profile)
 
-    def forget(self, targets: list[str], profile: str | None) -> Document:
+    def forget(self, targets: list[str], profile: str | None, texts: int) -> Document:
         """See `serving.Dashboard.forget`."""
-        return forgetting.forget(self._home, self._settings, self._store, targets, profile)
+        return forgetting.forget(self._home, self._settings, self._store, targets, profile, texts)
 
     def receipts(self) -> Document:
         """See `serving.Dashboard.receipts`."""
@@ -123,25 +122,28 @@ class DaemonDashboard:
         """See `serving.Dashboard.judgements`."""
         return judgements.tally(self._store)
 
-    def judge(self, profile: str, chosen: str, other: str) -> Document:
+    def judge(self, chosen: str, other: str) -> Document:
         """See `serving.Dashboard.judge`."""
-        return judgements.add(self._store, self._settings, profile, chosen, other, time.time())
+        return judgements.add(self._store, chosen, other, time.time())
 
     def clients(self, url: str) -> Document:
         """See `serving.Dashboard.clients`."""
-        return {"url": url, "clients": [clients.document(each) for each in clients.all_clients(url)]}
+        return clients.documents(url)
 
     def digest(self) -> dict[str, str]:
         """See `serving.Dashboard.digest`. Of what is kept in memory alone, times are enough."""
         store = self._store
         texts, receipts = store.mark_of_texts(), store.mark_of_receipts()
         versions, runs = store.mark_of_versions(), store.mark_of_runs()
+        standing = selections.is_being_edited(store)  # its end is news
         drawn = [each.at for each in self._daemon.considering.runs.samples]
         return {
-            "now": _digest(texts, receipts, versions, runs, store.mark_of_notes(), self._daemon.engine.last_asked),
-            "voices": _digest(texts, versions, store.noted("reading")),
+            "now": _digest(
+                texts, receipts, versions, runs, store.mark_of_notes(), self._daemon.engine.last_asked, standing
+            ),
+            "voices": _digest(texts, versions, store.noted("reading"), standing),
             "runs": _digest(runs, store.noted(signals.LEARNING), drawn),
-            "versions": _digest(versions, receipts, store.noted(ROLLED_BACK)),
+            "versions": _digest(versions, receipts, store.noted(signals.ROLLED_BACK)),
             "receipts": _digest(receipts),
         }
 

@@ -4,6 +4,8 @@ Taken are weights in safetensors, tokenizer, config and licence: no program, no 
 place, goes on where an earlier try has ended, and gets its name when its hash is the one that the hub states; a model
 gets its name when all of its files have theirs. Knows two addresses of the hub (what a model consists of, and a file)
 and the layout of its cache. Does not know settings or memory, nor what is in the files.
+
+Why the library's own download is not used: docs/decisions/0016-a-download-of-our-own.md.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
     ├── ModelError         the base model or an adapter cannot be loaded or used
     ├── RequestError       a request that this model cannot serve as it was asked
     ├── TooFewDemonstrations  there is not enough of the user's writing to learn from
+    ├── HasChanged         what was confirmed is not what there is by now
     ├── EngineUnavailable  the engine died, is starting, or refuses work; try again later
     └── AlreadyRunning     another dittod holds this home
 
@@ -76,6 +77,10 @@ class RequestError(DittodError):
 
 class TooFewDemonstrations(DittodError):
     """An update was asked for, but there is too little to learn from."""
+
+
+class HasChanged(DittodError):
+    """Somebody confirmed what they were shown, and it is something else by now: nothing was done."""
 
 
 class EngineUnavailable(DittodError):

@@ -21,12 +21,11 @@ from pathlib import Path
 from dittod.config import Settings, watched_folder
 from dittod.errors import DittodError, NotFound, RequestError, SettingsError
 from dittod.ingest.demonstrations import Owner, demonstrations_of
-from dittod.ingest.folder import is_mounted
 from dittod.ingest.readers.decode import clean
 from dittod.ingest.secrets import mask
 from dittod.ingest.settle import is_taken
 from dittod.ingest.watch import path_of_key
-from dittod.paths import not_written, write_private
+from dittod.paths import is_mounted, not_written, write_private
 from dittod.serving import Feedback, Outcome, Rating, Remark
 from dittod.store import Store
 from dittod.store.interactions import FeedbackRow, Interaction

@@ -133,7 +133,7 @@ def _is_there(folder: Path) -> bool:
 
 def _withdrawn(store: Store, receipt: Receipt) -> list[Adapter]:
     made = [each for each in store.adapters(receipt.profile) if each.state == "forgotten"]
-    return [each for each in made if f"{each.profile}@{each.number}" in receipt.adapters]
+    return [each for each in made if each.name in receipt.adapters]
 
 
 def _overwrite(path: Path) -> None:

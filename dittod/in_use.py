@@ -28,12 +28,12 @@ from dittod.engine.protocol import Accepted, AnswerEvent, Delta, Finished, Gener
 from dittod.errors import DittodError, EngineUnavailable, RequestError, place_of
 from dittod.judge.guards import GUARDS, TOLERATED_SHARE, Learnt, Output, holds_secret, loops, words
 from dittod.judge.particulars import given_away
+from dittod.signals import ROLLED_BACK
 from dittod.store import Store
 from dittod.types import Adapter
 
 log = logging.getLogger("dittod")
 
-NOTE = "rolled_back"
 LATEST = 20  # answers that are weighed
 LEAST = 8  # before any share means something: 3 of 8 is above the gate's quarter
 SECRETS = 2  # one may be chance: a word that the user has listed, and means otherwise
@@ -123,11 +123,11 @@ class InUse:
 
     def _stays(self, version: Adapter) -> bool:
         """Whether it was rolled back before, and promoted again by hand."""
-        return _name(version) in self._rolled_back(version.profile)
+        return version.name in self._rolled_back(version.profile)
 
     def _rolled_back(self, profile: str) -> list[str]:
         """Every version that was, by itself."""
-        return list(self._store.noted(NOTE).get(profile, {}).get("versions", ()))
+        return list(self._store.noted(ROLLED_BACK).get(profile, {}).get("versions", ()))
 
     def _tripped(self, request: Generate, version: Adapter, text: str, ended: Finished) -> frozenset[str] | None:
         """Names of guards; None: the answer says nothing about the version."""
@@ -160,11 +160,11 @@ class InUse:
             if served is None or served.id != version.id:  # somebody else was faster
                 return
             before = adapters.roll_back(self._store, version.profile)
-            now = "base" if before is None else _name(before)
-            sentence = f"Too many answers of version {_name(version)} {_COMPLAINTS[guard]}: {now} answers again."
-            told = {"version": _name(version), "at": time.time(), "guard": guard, "served": now, "sentence": sentence}
-            told["versions"] = [*self._rolled_back(version.profile), _name(version)]
-            self._store.note(NOTE, {**self._store.noted(NOTE), version.profile: told})
+            now = "base" if before is None else before.name
+            sentence = f"Too many answers of version {version.name} {_COMPLAINTS[guard]}: {now} answers again."
+            told = {"version": version.name, "at": time.time(), "guard": guard, "served": now, "sentence": sentence}
+            told["versions"] = [*self._rolled_back(version.profile), version.name]
+            self._store.note(ROLLED_BACK, {**self._store.noted(ROLLED_BACK), version.profile: told})
         self._latest.pop(version.id, None)
         log.warning("rolled back by itself: %s", sentence)
 
@@ -193,7 +193,3 @@ def decisive(latest: Collection[frozenset[str]]) -> str | None:
     shares = ((number / len(latest), name) for name, number in count.items() if name != "secrets")
     worst = max(shares, default=(0.0, ""))
     return worst[1] if worst[0] > TOLERATED_SHARE else None
-
-
-def _name(version: Adapter) -> str:
-    return f"{version.profile}@{version.number}"

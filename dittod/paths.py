@@ -53,6 +53,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def backups(self) -> Path:
+        """Files of clients as they were before `dittod connect --write`: with the user's keys in them."""
+        return self.root / "backups"
+
+    @property
     def token_file(self) -> Path:
         """The endpoint's bearer token."""
         return self.root / "token"
@@ -121,7 +126,7 @@ def write_private(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(file, "w", encoding="utf-8") as out:
+        with os.fdopen(file, "w", encoding="utf-8", newline="") as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
@@ -177,3 +182,12 @@ def home() -> Home:
     """DITTOD_HOME if it is set, else the platform's own folder for application data."""
     given = os.environ.get("DITTOD_HOME")
     return Home(Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("dittod")))
+
+
+def is_mounted(root: Path) -> bool:
+    """Whether a watched folder and what is in it are there. What may not be entered is not, nor is a network's folder
+    whose server is gone."""
+    try:
+        return (root / MARKER).is_file()
+    except OSError:
+        return False

@@ -120,7 +120,7 @@ def use_of(home: Home, store: Store, settings: Settings) -> dict[str, object]:
     What is pruned counts as gone."""
     sizes = _sizes(home)
     used = _other_bytes(home, settings.base_model)
-    used += sum(sizes.get(each.id, 0) for each in store.adapters() if each.state not in GONE)
+    used += sum(sizes.get(id, 0) for id, (_, state) in store.adapters_in_short().items() if state not in GONE)
     trouble = full(home) or over_budget(used, settings.disk_budget)
     return {"used_bytes": used, "budget_bytes": settings.disk_budget, "sentence": trouble}
 

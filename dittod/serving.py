@@ -198,8 +198,9 @@ class Dashboard(Protocol):
         """Serve it from now on, whatever the gate said. Returns it."""
         ...
 
-    def roll_back(self, profile: str) -> None:
-        """Serve what was served before."""
+    def roll_back(self, profile: str, shown: str) -> None:
+        """Serve what was served before `shown`, a version's name. Raises HasChanged where that is not what is
+        served."""
         ...
 
     def pin(self, wanted: str, pinned: bool) -> Document:
@@ -210,9 +211,10 @@ class Dashboard(Protocol):
         """What `forget` would do, as receipts; nothing is done."""
         ...
 
-    def forget(self, targets: list[str], profile: str | None) -> Document:
-        """Forget files, demonstrations (beginnings of ids), or all of a profile, and every version that learnt from
-        them."""
+    def forget(self, targets: list[str], profile: str | None, texts: int) -> Document:
+        """Forget files (by their keys), demonstrations (beginnings of ids), or all of a profile; of neither, what has
+        gone from the folder and waits for a word. Every version that learnt from them goes. Raises HasChanged where it
+        is not so many texts as a rehearsal has shown."""
         ...
 
     def receipts(self) -> Document:
@@ -223,12 +225,13 @@ class Dashboard(Protocol):
         """How often which version was taken for the user."""
         ...
 
-    def judge(self, profile: str, chosen: str, other: str) -> Document:
-        """The user took the answer of `chosen` (a model's name) for their own, beside that of `other`."""
+    def judge(self, chosen: str, other: str) -> Document:
+        """The user took the answer of `chosen` for their own, beside that of `other`: who answered, as ids of versions,
+        profile@number, or 'base'. Raises RequestError where both are the same."""
         ...
 
     def clients(self, url: str) -> Document:
-        """Ready settings for each client that is to reach the endpoint at `url`, without the token."""
+        """Ready settings for each client that is to reach the endpoint at `url` (without '/v1'), without the token."""
         ...
 
     def digest(self) -> dict[str, str]:

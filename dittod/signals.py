@@ -16,6 +16,7 @@ from dittod.store import Store
 # Notes in the store:
 PAUSE = "pause"  # by hand: {"until": POSIX seconds or None, "said_at": POSIX seconds}, else {}
 LEARNING = "learning"  # what a running daemon says of why nothing is learnt; else {}
+ROLLED_BACK = "rolled_back"  # by profile, what `dittod.in_use` did by itself
 
 LONGEST_PAUSE_SECONDS = 365 * 86400.0
 MOST_FAILURES = 8  # that are counted: long before, the pause is at its longest

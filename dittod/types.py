@@ -24,6 +24,8 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 ToolChoice = Literal["auto", "none", "required"]
 
 DEFAULT_PROFILE = "default"  # files at the top of the watched folder belong to it
+BASE = "base"  # who answers where no version does
+VOICE = "ditto"  # how names of all other models begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +217,23 @@ class Adapter:
     verdict: Verdict
     pinned: bool = False  # by the user: its weights stay
     recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def name(self) -> str:
+        """As commands and people call it: 'email@3'."""
+        return version_name(self.profile, self.number)
+
+
+def version_name(profile: str, number: int) -> str:
+    """'email@3'."""
+    return f"{profile}@{number}"
+
+
+def alias_of(profile: str) -> str:
+    """The model's name that asks for whatever the profile serves."""
+    return VOICE if profile == DEFAULT_PROFILE else f"{VOICE}/{profile}"
+
+
+def model_of(version: str) -> str:
+    """The model's name that asks for one version: 'ditto/email@3'."""
+    return f"{VOICE}/{version}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import demonstration
 from versions import TEXTS, versions
 
 from dittod.rows import FileRow, StepRow
@@ -59,6 +61,22 @@ def test_a_change_that_is_shown_makes_another_mark(store: Store, kind: str, chan
     change(store)
     after = _marks(store)
     assert before[kind] != after[kind]
+
+
+@pytest.mark.parametrize("newest", ["1.eml", "8.eml"])
+def test_one_text_that_goes_and_another_that_comes_are_a_change(store: Store, newest: str) -> None:
+    """Of the last row SQLite gives the number again."""
+    before = store.mark_of_texts()
+    store.forget_files([newest], 11.0)
+    store.record_file(replace(_file(newest), read_at=12.0), [demonstration("Write to Tom.", "Dear Tom, come.")])
+    assert store.mark_of_texts() != before
+
+
+def test_the_last_file_that_is_read_again_is_a_change(store: Store) -> None:
+    store.note_file(_file("9.eml", "too short"))
+    before = store.mark_of_texts()
+    store.note_file(replace(_file("9.eml", "empty"), read_at=3.0))
+    assert store.mark_of_texts() != before
 
 
 def test_one_text_excluded_in_place_of_another_is_a_change(store: Store) -> None:

@@ -13,7 +13,7 @@ from fakes import demonstration
 from rich.progress import ProgressColumn
 
 from dittod import adapters, runs
-from dittod.cli.terminal import clock, day, one_line, print_table, progress_bars
+from dittod.cli.terminal import about, clock, day, one_line, print_table, progress_bars
 from dittod.cli.update import report
 from dittod.config import load_settings
 from dittod.paths import Home
@@ -336,6 +336,14 @@ def test_bars_say_how_long_the_rest_takes() -> None:
         shown.append(times.render(bars.tasks[0]))
         now[0] += 5.0
     assert [str(each) for each in shown] == ["0:00", "0:00", "0:05", "0:10, 0:30 left", "0:15"]
+    bars.reset(task, left="about 5 min left in all")
+    assert str(times.render(bars.tasks[0])).endswith("about 5 min left in all"), "somebody knows better"
+    assert [about(each) for each in (3.0, 150.0, 3600.0, 7500.0)] == [
+        "about 1 min",
+        "about 2 min",
+        "about 1 h",
+        "about 2 h 5 min",
+    ]
     assert clock(30.4) == "0:30" and clock(3661.0) == "1:01:01" and clock(None) == ""
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import Command
 from daemons import DaemonProcess
+from endpoints import standing_in
 
 from dittod.cli import chat
 from dittod.cli.answers import Began, Ended, Said, as_listed, only_voice
@@ -26,7 +25,6 @@ from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import Store
 from dittod.types import Adapter, Message, Verdict
-from dittod_service.server import Server, Terms
 
 from .service.fakes import EMAIL, FakeBackend
 
@@ -46,16 +44,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def backend(home: Home) -> Iterator[FakeBackend]:
     """Behind an endpoint that stands for a running daemon's."""
     backend = FakeBackend()
-    server = Server(backend, home.token(), host="127.0.0.1", port=0, terms=Terms())
-    store = Store(home.store)
-    store.note("endpoint", {"url": server.url})
-    store.close()
-    thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
-    thread.start()
-    with held(home.lock):
+    with standing_in(home, backend):
         yield backend
-    server.should_exit = True
-    thread.join(15)
 
 
 def there_are_texts(home: Home, *profiles: str) -> None:
@@ -74,6 +64,19 @@ def test_a_question_is_answered_on_stdout_and_who_answers_said_on_stderr(backend
     assert err == f"({EMAIL.id[:8]})\n", "its name is not known here"
     (asked,) = backend.asked
     assert asked.adapter == EMAIL and asked.messages == (Message("user", "What of tea?"),)
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [("ditto/email", "30 days"), ("ditto/email@3", "30 days"), ("email@3", "30 days"), ("ditto", ""), ("base", "")],
+)
+def test_where_answers_are_kept_that_is_said_before_anything_is_asked(
+    backend: FakeBackend, dittod: Command, monkeypatch: pytest.MonkeyPatch, model: str, kept: str
+) -> None:
+    monkeypatch.setenv("DITTOD_KEEP_INTERACTIONS", '{"email": 30.0}')
+    _, _, err = dittod("chat", model, "What of tea?")
+    said = f"(what you ask {model}, and its answers, are kept for {kept}: keep_interactions says so)"
+    assert (err.splitlines()[0] == said) == bool(kept) and ("keep_interactions" in err) == bool(kept)
 
 
 def test_a_version_is_called_by_its_name(backend: FakeBackend, home: Home, dittod: Command) -> None:

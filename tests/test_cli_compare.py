@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 from daemons import DaemonProcess
+from endpoints import note_endpoint, standing_in
 
 from dittod.cli import blind
 from dittod.cli.terminal import out
@@ -23,7 +22,7 @@ from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import Store
 from dittod.types import Adapter, Verdict
-from dittod_service.server import Server, Terms
+from dittod_service.server import Terms
 
 from .service.conftest import _certificate
 from .service.fakes import EMAIL, FakeBackend
@@ -44,16 +43,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 @contextmanager
 def running(home: Home, host: str = "127.0.0.1", terms: Terms = TERMS) -> Iterator[FakeBackend]:
-    """An endpoint that stands for a running daemon's, and whom it asks."""
+    """Whom the endpoint asks."""
     backend = FakeBackend()
-    server = Server(backend, home.token(), host=host, port=0, terms=terms)
-    note_endpoint(home, server.url)
-    thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
-    thread.start()
-    with held(home.lock):
+    with standing_in(home, backend, terms, host=host):
         yield backend
-    server.should_exit = True
-    thread.join(15)
 
 
 @pytest.fixture
@@ -66,12 +59,6 @@ def there_are(home: Home, profile: str) -> None:
     """Files of this profile, too."""
     store = Store(home.store)
     store.record_file(FileRow(f"{profile}.eml", profile, 1, 1, "read", "", (), {}, 1.0))
-    store.close()
-
-
-def note_endpoint(home: Home, url: str) -> None:
-    store = Store(home.store)
-    store.note("endpoint", {"url": url})
     store.close()
 
 

@@ -17,7 +17,7 @@ from dittod.cli import completion
 from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.store import Store
-from dittod.types import Adapter, Verdict
+from dittod.types import Adapter, Run, Verdict
 
 TEXT = demonstration("Write to Ann.", "Dear Ann,\n\nno tea today.\n\nBob", written_at=86400.0)
 START = "import sys; sys.argv = ['dittod']; from dittod.cli import main; main()"
@@ -44,6 +44,7 @@ def filled(home: Home) -> Home:
             letter * 64, "email", 0, "candidate", str(folder), "r", "starter", "1", "t", (), 1, 1.0, None, verdict
         )
         store.add_adapter(made)
+    store.request_run(Run("5d1e", "email", "done", 1, "clean", 1.0))
     store.close()
     return home
 
@@ -84,6 +85,7 @@ def complete(dittod: Command, monkeypatch: pytest.MonkeyPatch) -> Complete:
         ("dittod feedback add --rate ", ["up", "down"]),
         ("dittod chat ditto/email@2", ["ditto/email@2"]),
         ("dittod connect ze", ["zed"]),
+        ("dittod runs 5d", ["5d1e"]),
         ("dittod feedback remove ", []),
         ("dittod feedback add ", []),
     ],

@@ -149,6 +149,15 @@ def test_guessed_identities_are_shown_and_confirmed_into_the_settings(home: Home
     assert code == 1 and "set already: bob@x.org" in said
 
 
+def test_confirmed_identities_stand_below_the_line_that_shows_them(home: Home, dittod) -> None:
+    """As `dittod init` writes them, which is the only way to write settings."""
+    dittod("init", "--yes")
+    assert dittod("identities", "--confirm")[0] == 0
+    lines = home.settings.read_text().splitlines()
+    place = lines.index('identities = ["bob@x.org"]')
+    assert lines[place - 1].startswith("# identities = ") and lines[place + 1].startswith("# watched_folder = ")
+
+
 def test_nobody_is_confirmed_where_nobody_was_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dittod) -> None:
     monkeypatch.setenv("DITTOD_HOME", str(tmp_path / "empty"))
     assert "no mail has been read yet" in dittod("identities")[1]

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import pytest
 from versions import TEXTS, versions
 
+from dittod.cli.terminal import out
 from dittod.ingest.brake import BRAKE
 from dittod.machine.lock import held
 from dittod.paths import MARKER, Home
+from dittod.rows import FileRow
 from dittod.store import Store
 from dittod.views import forgetting
 
@@ -60,6 +62,43 @@ def test_a_target_is_a_file_of_the_folder_or_the_beginning_of_an_id(home: Home, 
     assert receipt["demonstrations"] == 1 and receipt["finished"] and receipt["run_id"]
     code, printed, _ = dittod("demos", "list", "--json")
     assert TEXTS[4].id not in printed and '"forgotten by you' in printed
+
+
+def test_a_path_is_meant_as_the_shell_means_it_and_else_as_in_the_watched_folder(
+    home: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(home.store)
+    store.record_file(FileRow("email/5.eml", "email", 1, 1, "read", "", (), {}, 20.0), [TEXTS[4]])
+    store.close()
+    (home.watched / "email").mkdir()
+    monkeypatch.chdir(home.watched / "email")
+    for target, profile in (("5.eml", "email"), ("6.eml", "default"), ("../7.eml", None)):
+        code, printed, _ = dittod("forget", target, "--yes", "--json")
+        assert (json.loads(printed)["receipts"][0]["profile"] if code == 0 else None) == profile
+    monkeypatch.chdir(home.watched)
+    code, _, errors = dittod("forget", "", "--yes")
+    assert code == 1 and "an empty target names nothing" in errors
+
+
+def test_what_has_become_more_while_the_user_was_asked_is_not_forgotten(
+    home: Home, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def comes_then_yes() -> str:
+        store = Store(home.store)
+        store.record_file(FileRow("new/a.txt", "new", 1, 1, "read", "", (), {}, 20.0), [TEXTS[4]])
+        store.record_file(FileRow("new/b.txt", "new", 1, 1, "read", "", (), {}, 20.0), [TEXTS[5]])
+        store.close()
+        return "y\n"
+
+    store = Store(home.store)
+    store.record_file(FileRow("new/a.txt", "new", 1, 1, "read", "", (), {}, 20.0), [TEXTS[4]])
+    store.close()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=comes_then_yes))
+    code, _, errors = dittod("forget", "--profile", "new")
+    assert code == 1 and "nothing was forgotten" in errors and "hint: look again" in errors
+    store = Store(home.store)
+    assert store.counts()["new"] == 2
+    store.close()
 
 
 def test_several_targets_are_one_receipt(home: Home, dittod) -> None:
@@ -215,6 +254,7 @@ def test_receipts_are_listed_without_texts_or_names_of_files(home: Home, dittod)
 @pytest.mark.parametrize("width", [80, 200])
 def test_receipts_fit_the_terminal(home: Home, dittod, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     dittod("forget", "5.eml", "--yes")
+    monkeypatch.setattr(out, "_width", None)  # an import under another width has fixed it
     monkeypatch.setenv("COLUMNS", str(width))
     _, printed, _ = dittod("receipts")
     assert all(len(line.rstrip()) <= width for line in printed.splitlines()), printed

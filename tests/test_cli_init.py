@@ -104,6 +104,12 @@ def test_each_flag_is_a_setting(home: Home, tmp_path: Path, dittod) -> None:
     assert not home.watched.exists()
 
 
+def test_another_folder_is_said_to_mean_that_texts_are_gone(home: Home, tmp_path: Path, dittod) -> None:
+    said = f"What only {home.watched} holds counts as gone then; dittod asks before it forgets.".split()
+    assert said[-1] not in dittod("init", "--folder", str(home.watched))[1]
+    assert dittod("init", "--yes", "--folder", str(tmp_path / "new"))[1].split()[: len(said)] == said
+
+
 def test_the_users_own_lines_and_comments_stay(home: Home, dittod) -> None:
     dittod("init")
     home.settings.write_text("# mine\nport = 1234  # not 3488\n\n[learner]\n# slow\ndpo_steps = 20\n")
@@ -165,6 +171,15 @@ def test_a_model_is_brought_and_then_named_in_the_settings(home: Home, hub: Fake
     assert "offline from now on" in told and load_settings(home).base_model == "org/tiny"
     hub.asked.clear()
     assert dittod("init", "--model", "org/tiny")[0] == 0 and hub.asked == []  # it is here: nobody is asked
+
+
+def test_what_the_hub_says_of_a_licence_cannot_steer_the_terminal(
+    home: Home, hub: FakeHub, dittod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = replace(download.look_up("org/tiny"), licence="mit\x1b]0;pwned\x07\x1b[2J\nmade up")
+    monkeypatch.setattr("dittod.download.look_up", lambda model: listing)
+    said = dittod("init", "--model", "org/tiny")[1]
+    assert "licence mit\ufffd]0;pwned\ufffd\ufffd[2J made up: 100,004 bytes" in said and "\x1b" not in said
 
 
 def test_a_download_that_fails_leaves_a_home_that_works(home: Home, hub: FakeHub, dittod) -> None:
@@ -285,6 +300,21 @@ def test_an_empty_folder_is_told_where_mails_may_be(home: Home, guided: Guided, 
     assert "docs/ingest.md" in said and "abc.default" in "".join(said.split())
 
 
+@pytest.mark.parametrize("error", [OSError(12, "no memory for a child"), RuntimeError("a driver that is broken")])
+def test_a_machine_that_cannot_be_looked_at_ends_the_questions(
+    home: Home, guided: Guided, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """They would wait for ever for what does not come."""
+
+    def fail(model: str) -> None:
+        raise error
+
+    monkeypatch.setattr("dittod.cli.questions.ask_engine", fail)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        guided("", "", "")
+    assert not home.root.exists()
+
+
 def test_what_a_variable_decides_is_not_asked(home: Home, guided: Guided, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DITTOD_BASE_MODEL", "starter")
     monkeypatch.setenv("DITTOD_IDENTITIES", '["ann@example.org"]')
@@ -351,7 +381,10 @@ def test_a_licence_to_accept_is_never_recommended_unseen(home: Home) -> None:
         ("port = 1\n", "port = 5\n"),
         ("port = 1 # mine\n", "port = 5 # mine\n"),
         ("  port=1\n", "port = 5\n"),
-        ("# port = 3488   # the usual\nhost = 'a'\n", "port = 5   # the usual\nhost = 'a'\n"),
+        ("# port = 3488   # the usual\nhost = 'a'\n", "# port = 3488   # the usual\nport = 5\nhost = 'a'\n"),
+        ("# port = 77 # worked well in May\n", "# port = 77 # worked well in May\nport = 5\n"),
+        ("host = 'a'\r\nport = 1 # mine\r\n", "host = 'a'\r\nport = 5 # mine\r\n"),
+        ("\ufeffport = 1\n", "\ufeffport = 5\n"),
         ("# about\n\nhost = 'a'\n", "# about\nport = 5\n\nhost = 'a'\n"),
         ("[learner]\nport = 1.0\n", "port = 5\n[learner]\nport = 1.0\n"),
         ("identities = [\n  'a',\n  # port = 1\n]\n", "port = 5\nidentities = [\n  'a',\n  # port = 1\n]\n"),
@@ -365,7 +398,7 @@ def test_a_setting_is_changed_where_it_stands(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        "identities = ['a', # one\n  'b',\n]\nport = 1\n",
+        "identities = ['a',\n  'b',\n]\nport = 1 # one\n",
         "identities = ['''a\nidentities = 3''']\n",
         'identities = ["#not a comment"] # a comment\n',
     ],
@@ -381,3 +414,29 @@ def test_a_line_that_cannot_be_told_apart_is_left_to_the_user() -> None:
     with pytest.raises(SettingsError, match="without you") as caught:
         with_setting('"port" = 1\n', "port", 5)
     assert "port = 5" in caught.value.hint
+
+
+@pytest.mark.parametrize("comment", ["[ # both\n'a']", "[\n'a', # work\n'b', # do not remove\n]", "[\n'a'] # end"])
+def test_comments_within_a_list_are_not_lost(comment: str) -> None:
+    with pytest.raises(SettingsError, match="without you"):
+        with_setting(f"identities = {comment}\n", "identities", ["c"])
+
+
+def test_a_linked_settings_file_stays_a_link_with_its_line_ends_and_its_mark(
+    home: Home, tmp_path: Path, dittod
+) -> None:
+    home.create()
+    kept = tmp_path / "dotfiles.toml"
+    kept.write_bytes(b"\xef\xbb\xbf# mine\r\nport = 1234\r\n")
+    home.settings.symlink_to(kept)
+    assert dittod("init", "--budget", "6GiB")[0] == 0
+    assert home.settings.is_symlink()
+    assert kept.read_bytes() == b'\xef\xbb\xbf# mine\r\nmemory_budget = "6GiB"\r\nport = 1234\r\n'
+    assert load_settings(home).port == 1234
+
+
+def test_a_link_to_nothing_gets_its_settings_file(home: Home, tmp_path: Path, dittod) -> None:
+    home.create()
+    home.settings.symlink_to(tmp_path / "dotfiles.toml")
+    assert dittod("init", "--budget", "6GiB")[0] == 0
+    assert home.settings.is_symlink() and "6GiB" in (tmp_path / "dotfiles.toml").read_text()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +10,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from endpoints import standing_in
 
 from dittod.cli import open as opening
 from dittod.cli.endpoint import reachable
 from dittod.machine.lock import held
 from dittod.paths import Home
-from dittod.store import Store
-from dittod_service.server import Server, Terms
+from dittod_service.server import Terms
 
 from .service.conftest import _certificate
 from .service.dashboards import FakeDashboard
@@ -48,19 +46,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @contextmanager
 def running(home: Home, host: str = "127.0.0.1", terms: Terms = TERMS) -> Iterator[str]:
-    """An endpoint that stands for a running daemon's."""
-    server = Server(FakeBackend(), home.token(), dashboard=FakeDashboard(), host=host, port=0, terms=terms)
-    store = Store(home.store)
-    store.note("endpoint", {"url": server.url})
-    store.close()
-    thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
-    thread.start()
-    try:
-        with held(home.lock):
-            yield reachable(server.url)
-    finally:
-        server.should_exit = True
-        thread.join(15)
+    """Where the endpoint is reached."""
+    with standing_in(home, FakeBackend(), terms, host=host, dashboard=FakeDashboard()) as server:
+        yield reachable(server.url)
 
 
 def sign_in(link: str, **client: object) -> int:

@@ -85,11 +85,20 @@ def test_a_pause_may_have_an_end_and_the_later_word_counts(
 
 
 @pytest.mark.parametrize(
-    "given", ["", "0m", "-5m", "1.5h", "366d", "tomorrow", "5", "m", "999999999999d", "٣h", "2h; ls", "h30m", "1h30"]
+    ("given", "hint"),
+    [
+        *(
+            (each, "30m, 2h or 1d")
+            for each in ("", "-5m", "1.5h", "tomorrow", "5", "m", "999999999999d", "٣h", "2h; ls", "h30m", "1h30")
+        ),
+        *((each, "365 days at most") for each in ("0m", "366d", "999999999d")),
+    ],
 )
-def test_nothing_is_paused_for_what_is_no_length_of_time(home: Home, store: Store, dittod: Any, given: str) -> None:
+def test_nothing_is_paused_for_what_is_no_length_of_time(
+    home: Home, store: Store, dittod: Any, given: str, hint: str
+) -> None:
     code, out, err = dittod("pause", f"--for={given}")
-    assert (code, out) == (1, "") and "30m, 2h or 1d" in err
+    assert (code, out) == (1, "") and hint in err
     assert store.noted(PAUSE) == {}
 
 
@@ -179,6 +188,26 @@ def test_who_waits_for_an_update_sees_why_it_is_held(home: Home, store: Store) -
         assert follow(store, run, bars, home).state == "stopped"
     ended.join()
     assert not bars.tasks[-1].visible
+
+
+def test_who_waits_for_an_update_sees_how_long_all_of_it_takes(home: Home, store: Store) -> None:
+    run = asked_for(home, store)
+    course = {"supervised_steps": 3, "dpo_steps": 4, "resample_every": 4}
+    place = {"phase": "dpo", "iteration": 0, "done": 3, "of": 4, "figures": {"margin": 0.5}, "elapsed": 0.0}
+    told = {**place, "course": course, "seconds": {"dpo": 5.0, "gate": 700.0}}
+    store.change_run(run.id, state="running", progress=told)
+    bars = progress_bars()
+
+    def look() -> None:
+        wait_for(lambda: [each for each in bars.tasks if each.fields.get("left") == "about 12 min left in all"], 10)
+        store.stop_run("default", time.time())
+
+    looking = threading.Thread(target=look)
+    with held(home.lock):
+        looking.start()
+        follow(store, run, bars, home)
+    looking.join()
+    assert [each.description for each in bars.tasks if each.fields.get("left")] == ["preference steps, iteration 1"]
 
 
 def shown(bars: Progress, sentence: str) -> None:

@@ -10,6 +10,7 @@ from fakes import QWEN3_06B
 
 from dittod.cli import plan
 from dittod.engine.room import read_shape
+from dittod.errors import EngineUnavailable
 from dittod.learner.memory import Device
 
 
@@ -78,3 +79,13 @@ def test_a_model_that_was_not_downloaded_is_refused_with_the_command_that_would(
     code, _, err = show_plan("--model", "org/not-here")
     assert code == 1
     assert "org/not-here" in err and "dittod init --model ID" in err
+
+
+def test_a_child_that_cannot_be_started_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("dittod.cli.plan.subprocess.run", fail)
+    with pytest.raises(EngineUnavailable, match="torch could not be asked") as raised:
+        plan.ask("starter")
+    assert "dittod.engine.room starter" in raised.value.hint

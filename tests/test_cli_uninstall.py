@@ -41,6 +41,7 @@ def home(systemctl: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, di
         "runs/0123456789ab/checkpoint-1/state.json",
         "editing/prompt-7.md",
         "quantised/starter-0123456789abcdef/model.safetensors",
+        "backups/continue-.env-20261122-041245-0123abcd",
         "logs/dittod.log",
         "logs/dittod.log.1",
         "logs/engine.log",
@@ -97,7 +98,13 @@ def test_a_watched_folder_elsewhere_loses_its_marker_only(home: Home, tmp_path: 
 
 
 def test_files_of_others_stay_and_are_named(home: Home, dittod) -> None:
-    foreign = ("notes.txt", "logs/holiday.jpg", "adapters/mine/adapter_model.safetensors", "dittod.toml.backup of mine")
+    foreign = (
+        "notes.txt",
+        "logs/holiday.jpg",
+        "adapters/mine/adapter_model.safetensors",
+        "dittod.toml.backup of mine",
+        "backups/letters.zip",
+    )
     for name in foreign:
         (home.root / name).parent.mkdir(exist_ok=True)
         (home.root / name).write_text("mine")

@@ -17,7 +17,8 @@ from versions import HELD_OUT, TEXTS, versions
 from dittod.config import load_settings
 from dittod.daemon import Daemon
 from dittod.dashboard import DaemonDashboard
-from dittod.errors import DittodError, NotFound, RequestError, TooFewDemonstrations
+from dittod.engine.protocol import Ready
+from dittod.errors import DittodError, HasChanged, NotFound, RequestError, TooFewDemonstrations
 from dittod.machine.lock import held
 from dittod.paths import Home
 from dittod.serving import Dashboard
@@ -87,7 +88,7 @@ def test_an_update_is_asked_for_by_hand_and_given_up(dashboard: Dashboard, daemo
 
 
 def test_what_is_asked_of_a_profile_that_is_not_there_is_refused(dashboard: Dashboard) -> None:
-    for ask in (dashboard.update, dashboard.stop_update, dashboard.roll_back):
+    for ask in (dashboard.update, dashboard.stop_update, lambda name: dashboard.roll_back(name, "base")):
         with pytest.raises(NotFound, match="'nobody'"):
             ask("nobody")
 
@@ -127,7 +128,9 @@ def test_a_version_is_promoted_pinned_and_rolled_back(dashboard: Dashboard) -> N
     assert dashboard.promote("default@3")["served"]
     assert dashboard.versions()["served"] == {"default": "default@3"}
     assert dashboard.pin("default@1", True)["pinned"] and not dashboard.pin("default@1", False)["pinned"]
-    dashboard.roll_back("default")
+    with pytest.raises(HasChanged, match="by now default@3 is served, and not default@2"):
+        dashboard.roll_back("default", "default@2")
+    dashboard.roll_back("default", "default@3")
     assert dashboard.versions()["served"] == {"default": "default@2"}
 
 
@@ -137,7 +140,10 @@ def test_forgetting_is_rehearsed_before_it_is_done(
     monkeypatch.setattr("dittod.views.forgetting.PATIENCE_SECONDS", 0.0)  # nobody clears away here
     (planned,) = dashboard.rehearse_forgetting([TEXTS[3].id], None)["receipts"]
     assert (planned["demonstrations"], dashboard.receipts()["receipts"]) == (1, [])
-    done = dashboard.forget([TEXTS[3].id], None)
+    with pytest.raises(HasChanged, match="is 1 by now, and 2 was shown"):
+        dashboard.forget([TEXTS[3].id], None, 2)
+    assert dashboard.receipts()["receipts"] == [] and dashboard.demonstration("default", TEXTS[3].id)
+    done = dashboard.forget([TEXTS[3].id], None, 1)
     assert [each["adapters"] for each in done["receipts"]] == [planned["adapters"]] and not done["finished"]
     assert len(dashboard.receipts()["receipts"]) == 1
     with pytest.raises(NotFound):
@@ -145,14 +151,14 @@ def test_forgetting_is_rehearsed_before_it_is_done(
 
 
 def test_a_judgement_is_counted(dashboard: Dashboard) -> None:
-    dashboard.judge("default", "ditto", "base")
+    dashboard.judge("b" * 64, "base")
     (tally,) = dashboard.judgements()["tallies"]
     assert {tally["one"], tally["other"]} == {"default@2", "base"} and dashboard.judgements()["total"] == 1
 
 
 def test_the_settings_of_clients_name_the_address_and_not_the_token(dashboard: Dashboard, home: Home) -> None:
     document = dashboard.clients("http://127.0.0.1:4321")
-    assert document["url"] == "http://127.0.0.1:4321" and len(document["clients"]) > 3
+    assert document["url"] == "http://127.0.0.1:4321/v1" and len(document["clients"]) > 3
     assert "127.0.0.1:4321" in json.dumps(document) and home.token() not in json.dumps(document)
 
 
@@ -167,6 +173,18 @@ def test_that_somebody_has_asked_is_known_after_the_engine_has_forgotten_it(
     assert asked()
     daemon.engine.last_asked = None
     assert asked()
+
+
+def test_memory_is_weighed_against_what_the_engine_keeps_within(dashboard: Dashboard, daemon: Daemon) -> None:
+    def budget() -> object:
+        daemon._note_engine()
+        return dashboard.now()["memory"]["budget_bytes"]
+
+    assert daemon.settings.memory_budget is None and budget() is None, "it has not looked at the machine yet"
+    daemon.engine.ready = Ready("starter", "1", "t", 512, 1, budget_bytes=2**31)
+    assert budget() == 2**31
+    daemon.engine.ready = None
+    assert budget() == 2**31, "it rests, and the machine is the same"
 
 
 def test_the_next_look_is_named_where_looks_have_set_times(
@@ -231,7 +249,7 @@ def test_without_the_key_now_is_shown_and_the_others_say_what_helps(
         lambda: dashboard.set_prompt("default", FIRST, "x"),
         lambda: dashboard.exclude("default", FIRST, True),
         lambda: dashboard.update("default"),
-        lambda: dashboard.forget([FIRST], None),
+        lambda: dashboard.forget([FIRST], None, 1),
     ):
         with pytest.raises(DittodError) as error:
             ask()

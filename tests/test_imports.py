@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
 
 
 def _loaded_after(statement: str) -> set[str]:
@@ -27,3 +34,29 @@ def test_the_core_never_loads_the_service() -> None:
 
 def test_help_loads_neither_the_daemon_nor_the_service() -> None:
     assert not _loaded_after("import dittod.cli.app") & {"apscheduler", "watchdog", "dittod_service", "sqlite3"}
+
+
+def test_every_package_that_is_imported_is_required_by_name() -> None:
+    """Not only by way of another that happens to need it, and may stop to."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["encryption"]]
+    required = {_normal(re.split(r"[^\w.-]", each)[0]) for each in asked}
+    owners = packages_distributions()
+    missing = {name for name in _imported() if not {_normal(each) for each in owners.get(name, [name])} & required}
+    assert missing == set()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imported() -> set[str]:
+    """The first names of what is imported from elsewhere, anywhere in the sources."""
+    found: set[str] = set()
+    for path in [*ROOT.glob("dittod/**/*.py"), *ROOT.glob("service/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {each.name.split(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found - sys.stdlib_module_names - {"dittod", "dittod_service"}

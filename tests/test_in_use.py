@@ -13,8 +13,9 @@ from dittod import adapters
 from dittod.config import Settings
 from dittod.engine.protocol import Accepted, AdapterRef, Delta, Done, Finished, Generate, Sampling
 from dittod.errors import DittodError, EngineUnavailable, RequestError
-from dittod.in_use import LATEST, LEAST, NOTE, InUse, decisive, is_usual
+from dittod.in_use import LATEST, LEAST, InUse, decisive, is_usual
 from dittod.rows import FileRow
+from dittod.signals import ROLLED_BACK
 from dittod.store import Store
 from dittod.types import Adapter, Demonstration, FinishReason, Message, Recipe, Tool, Verdict
 
@@ -100,7 +101,7 @@ def test_a_version_that_trips_a_guard_too_often_is_rolled_back_and_it_is_noted(
     assert served(store) == "second"
     tell(in_use, ask(8), *BAD[guard])  # type: ignore[arg-type]
     assert served(store) == "first"
-    told = store.noted(NOTE)["default"]
+    told = store.noted(ROLLED_BACK)["default"]
     assert (told["version"], told["guard"], told["served"]) == ("default@2", guard, "default@1")
     assert told["at"] > 0 and "default@1 answers again" in told["sentence"]
     assert "rolled back" in caplog.text
@@ -111,7 +112,7 @@ def test_without_an_earlier_version_base_answers_again(store: Store, in_use: InU
     promote(store, "second")
     tell_all(in_use, [""] * LEAST)
     assert served(store) is None
-    assert store.noted(NOTE)["default"]["served"] == "base"
+    assert store.noted(ROLLED_BACK)["default"]["served"] == "base"
 
 
 def test_a_few_bad_answers_are_no_reason(store: Store, in_use: InUse) -> None:
@@ -141,8 +142,8 @@ def test_a_listed_secret_given_away_twice_is_decisive(store: Store, in_use: InUs
     assert served(store) == "second"
     tell(in_use, ask(1), f"Blue-Heron, of course. {FINE}")
     assert served(store) == "first"
-    assert store.noted(NOTE)["default"]["guard"] == "secrets"
-    assert "eron" not in str(store.noted(NOTE))
+    assert store.noted(ROLLED_BACK)["default"]["guard"] == "secrets"
+    assert "eron" not in str(store.noted(ROLLED_BACK))
 
 
 def test_what_the_conversation_holds_is_given_away_by_nobody(store: Store, in_use: InUse) -> None:
@@ -235,7 +236,7 @@ def test_a_version_that_no_alias_serves_is_left_where_it_is(store: Store, in_use
     promote(store, "first", "second")
     tell_all(in_use, [""] * LATEST, version="first")
     assert served(store) == "second"
-    assert not store.noted(NOTE)
+    assert not store.noted(ROLLED_BACK)
 
 
 def test_a_version_that_was_promoted_again_by_hand_stays(store: Store, in_use: InUse) -> None:
@@ -253,7 +254,7 @@ def test_a_version_that_was_promoted_again_by_hand_stays_also_when_another_was_r
     promote(store, "first", "second")
     tell_all(in_use, [""] * LEAST)
     tell_all(in_use, [""] * LEAST, version="first")
-    assert served(store) is None and store.noted(NOTE)["default"]["version"] == "default@1"
+    assert served(store) is None and store.noted(ROLLED_BACK)["default"]["version"] == "default@1"
     for at, name in enumerate(("second", "first")):
         store.promote("default", name, 9.0 + at)
         tell_all(in_use, [""] * LATEST, version=name)
@@ -300,7 +301,7 @@ def test_failures_that_are_the_versions_count(store: Store, in_use: InUse) -> No
         in_use.failed(ask(number), DittodError("the adapter cannot be read"), ())
     judged(in_use)
     assert served(store) is None
-    assert store.noted(NOTE)["default"]["guard"] == "failures"
+    assert store.noted(ROLLED_BACK)["default"]["guard"] == "failures"
 
 
 def test_a_version_that_the_engine_keeps_dying_of_is_rolled_back_at_once(store: Store, in_use: InUse) -> None:

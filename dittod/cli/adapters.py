@@ -8,30 +8,28 @@ from typing import Any
 from rich.cells import cell_len
 
 from dittod import adapters
-from dittod.cli.terminal import day, err, out, print_json, print_table
+from dittod.cli.opened import opened
+from dittod.cli.runs import print_course
+from dittod.cli.terminal import date, day, err, out, print_json, print_table
 from dittod.cli.verdict import print_guards, print_judges, print_reasons
 from dittod.cli.written import print_answered
-from dittod.config import load_settings
-from dittod.paths import home
-from dittod.store import Store
-from dittod.types import Adapter
+from dittod.config import Settings
+from dittod.types import Adapter, alias_of
 from dittod.views import versions
-from dittod.views.words import in_words, name_of, number, panel
+from dittod.views.words import in_words, number, panel
 from dittod.views.written import written_for
 
 LEFT_OUT = ("nats", "panel", "texts", "made")  # columns of the list, in this order, where the terminal is narrow
 GAP = 2  # between two columns
-DATE = 10  # characters of a time that are the day
 
 
 def list_adapters(profile: str | None, *, as_json: bool) -> None:
     """By profile and number."""
-    store = opened_store()
-    if profile is not None:
-        versions.check_profile(store, profile)
-    found = store.adapters(profile)
-    told = versions.described(store, found)
-    store.close()
+    with opened() as (_, _, store):
+        if profile is not None:
+            versions.check_profile(store, profile)
+        found = store.adapters(profile)
+        told = versions.described(store, found)
     if as_json:
         print_json({"adapters": told})
         return
@@ -45,10 +43,9 @@ def list_adapters(profile: str | None, *, as_json: bool) -> None:
 
 def show_adapter(wanted: str, *, as_json: bool) -> None:
     """Everything the gate left behind, and how learning went."""
-    store = opened_store()
-    found = adapters.find(store, wanted)
-    told, written = versions.version(store, found.id), written_for(store, found)
-    store.close()
+    with opened() as (_, _, store):
+        found = adapters.find(store, wanted)
+        told, written = versions.version(store, found.id), written_for(store, found)
     if as_json:
         print_json(told)
         return
@@ -56,7 +53,7 @@ def show_adapter(wanted: str, *, as_json: bool) -> None:
     print_verdict(found)
     if told["course"]:
         out.print("\nlearning", style="bold")
-        print_table(("stage", "steps", "figure", "first", "last"), map(_course_row, told["course"]), empty="")
+        print_course(told["course"])
     if written:
         out.print("\nwritten for the gate, to prompts of held-out texts", style="bold")
         print_answered(written)
@@ -77,38 +74,28 @@ def print_verdict(found: Adapter) -> None:
 
 def promote_adapter(wanted: str) -> None:
     """By hand, over the gate's verdict; what spoke against it is said."""
-    store = opened_store()
-    told = versions.promote(store, wanted)
-    found = store.adapter(told["id"])
-    store.close()
-    _say_served(found.profile, found)
+    with opened() as (_, settings, store):
+        told = versions.promote(store, wanted)
+        found = store.adapter(told["id"])
+    _say_served(settings, found.profile, found)
     for sentence in told["against"]:
         _warn(sentence)
 
 
 def pin_adapter(wanted: str, *, pinned: bool) -> None:
     """A pinned one keeps its weights, whatever room they take."""
-    store = opened_store()
-    told = versions.pin(store, wanted, pinned)
-    store.close()
+    with opened() as (_, _, store):
+        told = versions.pin(store, wanted, pinned)
     says = "stays until it is unpinned" if pinned else "may go when disk_budget asks for room"
     out.print(f"{told['name']} {says}", markup=False)
 
 
 def roll_back(profile: str) -> None:
     """Instantly: the next request is answered by what was served before."""
-    store = opened_store()
-    told = versions.roll_back(store, profile)
-    before = store.adapter(told["id"]) if told else None
-    store.close()
-    _say_served(profile, before)
-
-
-def opened_store() -> Store:
-    """This home's."""
-    place = home()
-    place.create()
-    return Store(place.store)
+    with opened() as (_, settings, store):
+        told = versions.roll_back(store, profile)
+        before = store.adapter(told["id"]) if told else None
+    _say_served(settings, profile, before)
 
 
 def _print_head(told: Mapping[str, Any]) -> None:
@@ -126,7 +113,7 @@ def _row(adapter: Adapter, told: Mapping[str, Any]) -> dict[str, str]:
         "version": told["name"],
         "state": told["state_in_words"],
         "recipe": told["recipe_in_words"],
-        "made": day(told["created_at"])[:DATE],
+        "made": date(told["created_at"]),
         "texts": str(told["texts"]),
         "panel": panel(adapter.verdict, digits=1),
         "nats": number(adapter.verdict.figures.get("candidate_nats_per_token")),
@@ -142,24 +129,15 @@ def _columns_that_fit(rows: Sequence[dict[str, str]]) -> list[str]:
     return list(widths)
 
 
-def _say_served(profile: str, served: Adapter | None) -> None:
-    alias = "ditto" if profile == "default" else f"ditto/{profile}"
-    what = f"{name_of(served)} now: {in_words(served.recipe)}" if served else "base now"
-    out.print(f"{alias} serves {what}", markup=False, soft_wrap=True)
-    if served and not adapters.fits(served, load_settings(home()).base_model, None):
+def _say_served(settings: Settings, profile: str, served: Adapter | None) -> None:
+    what = f"{served.name} now: {in_words(served.recipe)}" if served else "base now"
+    out.print(f"{alias_of(profile)} serves {what}", markup=False, soft_wrap=True)
+    if served and not adapters.fits(served, settings.base_model, None):
         _warn(f"it was made for the base model {served.base_model}: until that is set, base answers")
 
 
 def _warn(sentence: str) -> None:
     err.print(f"warning: {sentence}", markup=False, soft_wrap=True)
-
-
-def _course_row(each: Mapping[str, Any]) -> tuple[str, ...]:
-    return each["phase"], str(each["steps"]), each["figure"], _short(each["first"]), _short(each["last"])
-
-
-def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _texts(count: int) -> str:

@@ -25,9 +25,8 @@ from dittod.logs import log_to_file
 from dittod.machine.lock import held, holder
 from dittod.paths import Home
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE, Message
+from dittod.types import BASE, DEFAULT_PROFILE, VOICE, Message, alias_of, model_of
 
-BASE = "base"
 STANDS_IN = "no adapter is promoted and usable, answered by base"  # as the endpoint's note has it
 
 
@@ -69,8 +68,8 @@ def only_voice(place: Home) -> str:
     profiles = store.profiles()
     store.close()
     if DEFAULT_PROFILE in profiles or not profiles:
-        return "ditto"
-    voices = [f"ditto/{each}" for each in profiles]
+        return VOICE
+    voices = [alias_of(each) for each in profiles]
     if len(voices) > 1:
         raise DittodError("there are several voices", f"say which: {', '.join(voices)}")
     return voices[0]
@@ -78,7 +77,7 @@ def only_voice(place: Home) -> str:
 
 def as_listed(name: str) -> str:
     """Versions may be called as every other command calls them."""
-    return f"ditto/{name}" if "@" in name and not name.startswith("ditto/") else name
+    return model_of(name) if "@" in name and not name.startswith(f"{VOICE}/") else name
 
 
 def at_endpoint(endpoint: Endpoint) -> Say:

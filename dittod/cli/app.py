@@ -102,6 +102,24 @@ def status(json: Json = False) -> None:
 
 
 @app.command()
+def runs(
+    id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The beginning of one's id: how it went. Without it, a list.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Updates, past and under way, each with what came of it."""
+    from dittod.cli.runs import list_runs, show_run
+
+    list_runs(as_json=json) if id is None else show_run(id, as_json=json)
+
+
+@app.command()
 def plan(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Instead of base_model: a folder, or a hub id.")
@@ -195,7 +213,7 @@ def open_(
 @app.command()
 def token() -> None:
     """Print the endpoint's bearer token: the API key to give to clients."""
-    from dittod.cli.home import token
+    from dittod.cli.token import token
 
     token()
 

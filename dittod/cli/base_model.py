@@ -12,7 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from dittod import download
 from dittod.catalogue import MODELS, STARTER, KnownModel, starter
-from dittod.cli.terminal import err, out, print_table
+from dittod.cli.side_by_side import printable
+from dittod.cli.terminal import err, one_line, out, print_table
 from dittod.config import Settings
 from dittod.errors import DittodError, SettingsError
 from dittod.learner.memory import Device
@@ -100,8 +101,9 @@ def look_up(model: str, settings: Settings) -> download.Listing:
             f"{model} takes {size(missing)} more; the disk has {size(free)}{kept}",
             "make room, choose a smaller model, or set HF_HUB_CACHE to a folder on another disk",
         )
+    licence = one_line(printable(listing.licence)) or "not stated"
     out.print(
-        f"{model}, licence {listing.licence or 'not stated'}: {missing:,} bytes to download, {size(free)} free",
+        f"{model}, licence {licence}: {missing:,} bytes to download, {size(free)} free",
         markup=False,
         soft_wrap=True,
     )

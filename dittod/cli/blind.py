@@ -13,13 +13,11 @@ from typing import Any
 
 import typer
 
-from dittod.cli.answers import BASE
 from dittod.cli.compare import Answer, both_asked, title
 from dittod.cli.opened import opened
 from dittod.cli.side_by_side import print_side_by_side
 from dittod.cli.terminal import err, out, print_json, print_table
 from dittod.errors import DittodError
-from dittod.types import DEFAULT_PROFILE
 from dittod.views import judgements
 
 QUESTION = "which is yours? 1, 2, or Enter for neither"
@@ -63,17 +61,11 @@ def _choice() -> int | None:
 
 
 def _keep(chosen: Answer, other: Answer) -> None:
-    profile = next(_profile(each.model) for each in (chosen, other) if each.model != BASE)
-    with opened() as (_, settings, store):
-        told = judgements.add(store, settings, profile, chosen.adapter, other.adapter, time.time())
+    with opened() as (_, _, store):
+        told = judgements.add(store, chosen.adapter, other.adapter, time.time())
+        profile = store.judgements()[-1].profile
     out.print()
     _print([each for each in told["tallies"] if each["profile"] == profile])
-
-
-def _profile(model: str) -> str:
-    """Whose voice such a name is."""
-    voice, _, _ = model.removeprefix("ditto/").partition("@")
-    return DEFAULT_PROFILE if voice == "ditto" else voice
 
 
 def _print(tallies: Sequence[Mapping[str, Any]]) -> None:

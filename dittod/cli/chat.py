@@ -1,6 +1,7 @@
 """chat: a conversation with a version, here in the terminal; or one question, and its answer.
 
-Nothing of it is kept: not on the disk, and in memory only until its end. Answers may be anything that a model says:
+What is said stays in the memory of this process, until its end; but whoever answers keeps it on the disk where the
+setting `keep_interactions` names the voice, and then that is said first. Answers may be anything that a model says:
 what would steer the terminal is not sent. Knows nothing of who answers.
 """
 
@@ -11,15 +12,16 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from dittod.cli.answers import BASE, Began, Ended, Said, Say, only_voice, opened
+from dittod.cli.answers import Began, Ended, Said, Say, as_listed, only_voice, opened
 from dittod.cli.completion import models
 from dittod.cli.side_by_side import printable
 from dittod.cli.terminal import err, out
+from dittod.config import load_settings
 from dittod.engine.protocol import Sampling
 from dittod.errors import DittodError
 from dittod.paths import Home, home
 from dittod.store.names import VERSIONS_BY_ID, names
-from dittod.types import Message
+from dittod.types import BASE, DEFAULT_PROFILE, VOICE, Message
 
 SAMPLING = Sampling(temperature=0.7)  # below 1, as most clients sample
 PROMPT, CONTINUED = "> ", ". "
@@ -90,12 +92,13 @@ def chat(model: str | None, question: str | None) -> None:
         raise DittodError("there is nothing to ask", 'give a question: dittod chat ditto "…", or one on stdin')
     model = model or only_voice(place)
     with opened(place) as say:
+        _say_what_is_kept(place, model)
         conversation = Conversation(model, place, say)
         talk(conversation) if question is None else conversation.ask(question.strip())
 
 
 def talk(conversation: Conversation) -> None:
-    """Until its end. What was typed stays in the memory of this process."""
+    """Until its end."""
     with suppress(ImportError):  # Windows has none
         import readline  # noqa: F401  # input() edits its lines with it
     err.print(f"{conversation.model}. /help says what else there is, Ctrl-D ends it.", style="dim", markup=False)
@@ -142,6 +145,7 @@ def _obey(conversation: Conversation, command: str = "", *values: str) -> None:
         case "model", _:
             conversation.model, conversation.who = " ".join(values), None
             _aside(f"the next question goes to {conversation.model}")
+            _say_what_is_kept(conversation.place, conversation.model)
         case _:
             err.print(HELP, markup=False, soft_wrap=True)
 
@@ -166,6 +170,22 @@ def _comes_at_once() -> bool:
 
 def _is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _say_what_is_kept(place: Home, model: str) -> None:
+    """Before anything is asked."""
+    days = load_settings(place).keep_interactions.get(_profile(as_listed(model)))
+    if days is not None:
+        span = f"{days:g} day{'s' * (days != 1)}"
+        _aside(f"what you ask {model}, and its answers, are kept for {span}: keep_interactions says so")
+
+
+def _profile(model: str) -> str:
+    """Whose voice such a name is; '': nobody's."""
+    if model in (BASE, VOICE):
+        return DEFAULT_PROFILE if model == VOICE else ""
+    name = model.removeprefix(f"{VOICE}/")
+    return name.rpartition("@")[0] or name
 
 
 def _name(place: Home, adapter: str) -> str:

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from dittod.cli import answers
-from dittod.cli.answers import BASE, Began, Ended, Say, only_voice
+from dittod.cli.answers import Began, Ended, Say, only_voice
 from dittod.cli.endpoint import Endpoint
 from dittod.cli.side_by_side import print_side_by_side
 from dittod.cli.terminal import err, print_json
 from dittod.engine.protocol import Sampling
 from dittod.errors import DittodError
 from dittod.paths import home
-from dittod.types import Message
+from dittod.types import BASE, Message
 
 TEMPERATURE = 0.7  # as the gate's: below 1, as most clients sample
 CUT = "length"

@@ -50,10 +50,12 @@ def versions(incomplete: str) -> Found:
 
 def models(incomplete: str) -> Found:
     """Whatever can be asked: base, aliases, versions."""
-    aliases = [("ditto" if name == "default" else f"ditto/{name}", "what it serves") for name, _ in profiles("")]
-    known = dict([("base", "the base model"), ("ditto", "what the default profile serves"), *aliases])
-    known |= dict(versions(incomplete.removeprefix("ditto/")))
-    prefixed = {f"ditto/{name}": about for name, about in known.items() if "@" in name}
+    from dittod.types import BASE, VOICE, alias_of, model_of
+
+    aliases = [(alias_of(name), "what it serves") for name, _ in profiles("")]
+    known = dict([(BASE, "the base model"), (VOICE, "what the default profile serves"), *aliases])
+    known |= dict(versions(incomplete.removeprefix(f"{VOICE}/")))
+    prefixed = {model_of(name): about for name, about in known.items() if "@" in name}
     return [each for each in (known | prefixed).items() if each[0].startswith(incomplete)]
 
 
@@ -69,6 +71,13 @@ def forgettable(incomplete: str) -> Found:
     from dittod.store import names
 
     return [*_stored(names.FILES, incomplete, "file"), *demonstrations(incomplete)]
+
+
+def runs(incomplete: str) -> Found:
+    """Updates by their ids, the newest first."""
+    from dittod.store import names
+
+    return _stored(names.RUNS, incomplete, "update")
 
 
 def feedback(incomplete: str) -> Found:

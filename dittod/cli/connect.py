@@ -14,9 +14,10 @@ from typing import Any
 from dittod.cli.endpoint import Endpoint, reachable
 from dittod.cli.opened import opened
 from dittod.cli.terminal import err, out, print_json, print_table
-from dittod.clients import all_clients, command, document
+from dittod.clients import all_clients, command, document, documents
 from dittod.clients.files import Change, difference, planned, write
 from dittod.clients.formats import text_of
+from dittod.clients.git import is_published
 from dittod.clients.places import shown
 from dittod.clients.proving import START, Heard, ask, read_back
 from dittod.clients.shape import ROOMY, TOKEN, Client
@@ -36,6 +37,7 @@ class Situation:
     model: str
     token: str
     settings: Settings
+    backups: Path
 
 
 def connect(name: str | None, model: str, *, folder: Path | None, writes: bool, as_json: bool) -> None:
@@ -50,11 +52,10 @@ def connect(name: str | None, model: str, *, folder: Path | None, writes: bool, 
     if as_json:
         _print_document(client, folder, now, writes=writes)
         return
-    if writes and client.is_written:
-        _written(client, folder, now)
-    else:
+    changes = _written(client, folder, now) if writes else []
+    if not changes:
         _show_settings(client)
-    _show_steps(client, _warnings(client, now))
+    _show_steps(client, [*_warnings(client, now), *_published(changes)])
     if writes and not client.is_written:
         raise SettingsError(
             f"{client.title} has no file that dittod could write",
@@ -70,13 +71,13 @@ def _situation(place: Home, settings: Settings, store: Store, model: str, *, loo
     if not url:
         scheme = "https" if settings.tls_certificate else "http"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        return Situation(reachable(f"{scheme}://{host}:{settings.port}"), None, model, token, settings)
+        return Situation(reachable(f"{scheme}://{host}:{settings.port}"), None, model, token, settings, place.backups)
     context = None
     if looks:
         with err.status("asking the endpoint"):
             answer, _ = Endpoint(str(url), place, settings).post("/tokenize", {"model": model, "prompt": ""})
         context = int(answer["max_model_len"])
-    return Situation(reachable(str(url)), context, model, token, settings)
+    return Situation(reachable(str(url)), context, model, token, settings, place.backups)
 
 
 def _client(name: str, now: Situation) -> Client:
@@ -106,7 +107,7 @@ def _written(client: Client, folder: Path | None, now: Situation) -> list[Change
             err.print(f"{change.path} has it already", markup=False, soft_wrap=True)
             continue
         _show_difference(change, now.token)
-        kept = write(change)
+        kept = write(change, now.backups, client.name)
         err.print(f"written: {change.path}", markup=False, soft_wrap=True)
         if kept:
             err.print(f"as it was: {kept}", markup=False, soft_wrap=True)
@@ -128,9 +129,13 @@ def _proved(client: Client, folder: Path | None, now: Situation, *, written: boo
 
 def _print_document(client: Client, folder: Path | None, now: Situation, *, writes: bool) -> None:
     """Without the token. An error of the request comes after it."""
-    written = [str(each.path) for each in _written(client, folder, now) if each.is_needed] if writes else []
+    changes = _written(client, folder, now) if writes else []
     value: dict[str, Any] = document(_client(client.name, replace(now, token=TOKEN)))
-    value |= {"warnings": _warnings(client, now), "written": written, "proof": None}
+    value |= {
+        "warnings": [*_warnings(client, now), *_published(changes)],
+        "written": [str(each.path) for each in changes if each.is_needed],
+        "proof": None,
+    }
     try:
         value["proof"] = asdict(_proved(client, folder, now, written=writes))
     finally:
@@ -153,9 +158,19 @@ def _warnings(client: Client, now: Situation) -> list[str]:
     return found
 
 
+def _published(changes: list[Change]) -> list[str]:
+    """Files that hold the token now and could be pushed somewhere."""
+    return [
+        f"{each.path} has your token in it, and git does not ignore it: put it into .gitignore, and untrack it "
+        "(git rm --cached) if it is tracked"
+        for each in changes
+        if each.has_token and is_published(each.target)
+    ]
+
+
 def _list(now: Situation, *, as_json: bool) -> None:
     if as_json:
-        print_json({"url": f"{now.address}/v1", "clients": [document(each) for each in all_clients(now.address)]})
+        print_json(documents(now.address))
         return
     rows = [
         (each.name, each.about, f"{each.least_tokens:,}" if each.least_tokens else "", _how(each))
@@ -177,9 +192,7 @@ def _show_settings(client: Client) -> None:
 
 def _show_difference(change: Change, token: str) -> None:
     for line in difference(change, token):
-        err.print(
-            line, style="green" if line.startswith("+") else "red" if line.startswith("-") else "dim", markup=False
-        )
+        err.print(line, style="green" if line.startswith("+") else "dim", markup=False, soft_wrap=True)
 
 
 def _show_steps(client: Client, warnings: list[str]) -> None:

@@ -30,7 +30,6 @@ from dittod.cli.update import daemon_here, follow, report
 from dittod.config import Settings, load_settings
 from dittod.paths import Home, home
 from dittod.store import Store
-from dittod.views.words import name_of
 
 REQUEST = Question('Write an e-mail to Tom about "The broken window".', seed=7, temperature=0.6, max_tokens=200)
 
@@ -50,7 +49,7 @@ def demo(*, once: bool) -> None:
             run = follow(store, runs.request(store, settings, "default", by_hand=True), bars, place)
         report(place, run, as_json=False)
         made = store.adapter(run.adapter_id or "")
-        _compare(at_endpoint(Endpoint(url, place, settings)), "ditto" if made.state == "promoted" else name_of(made))
+        _compare(at_endpoint(Endpoint(url, place, settings)), "ditto" if made.state == "promoted" else made.name)
         if not once:
             _stay(url, place)
 

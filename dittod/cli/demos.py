@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dittod.cli.opened import opened
-from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
+from dittod.cli.terminal import date, day, err, one_line, out, print_json, print_table
 from dittod.config import load_settings, watched_folder
 from dittod.errors import DittodError, SettingsError
 from dittod.ingest.settle import is_taken
@@ -113,7 +113,7 @@ def add_demo(file: Path | None, prompt: str, profile: str) -> None:
 
 
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
-    written, prompt = day(found["written_at"])[:10], one_line(found["prompt"])
+    written, prompt = date(found["written_at"]), one_line(found["prompt"])
     return found["id"][:8], found["profile"], written, found["words"], found["kind"], found["use"], prompt
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dittod.cli.adapters import opened_store
+from dittod.cli.opened import opened
 from dittod.cli.side_by_side import printable
 from dittod.cli.terminal import day, one_line, out, print_json, print_table
 from dittod.cli.written import print_answered
 from dittod.types import Adapter
 from dittod.views.differences import FIGURES, Differences, Learnt, differences
-from dittod.views.words import in_words, name_of, number
+from dittod.views.words import in_words, number
 
 GONE = "(gone)"
 
 
 def diff_adapters(one: str, other: str, *, as_json: bool) -> None:
     """In the order in which they were named."""
-    store = opened_store()
-    found = differences(store, one, other)
-    store.close()
+    with opened() as (_, _, store):
+        found = differences(store, one, other)
     if as_json:
         print_json(found.document())
         return
@@ -39,11 +38,11 @@ def _show_makings(pair: Sequence[Adapter]) -> None:
         "made": [day(each.created_at) for each in pair],
         "texts": [str(len(each.demonstration_ids)) for each in pair],
     }
-    print_table(("", *map(name_of, pair)), [(name, *values) for name, values in rows.items()], empty="")
+    print_table(("", *(each.name for each in pair)), [(name, *values) for name, values in rows.items()], empty="")
 
 
 def _show_learnt(pair: Sequence[Adapter], texts: Sequence[Learnt]) -> None:
-    one, other = map(name_of, pair)
+    one, other = (each.name for each in pair)
     out.print("\nlearnt from", style="bold")
     for title, by in ((f"only {one}", {one}), (f"only {other}", {other}), ("both", {one, other})):
         found = [each for each in texts if set(each.by) == by]
@@ -58,7 +57,7 @@ def _show_figures(found: Differences) -> None:
     held = "judged by the same texts" if same else "judged by other texts each: do not compare too closely"
     out.print(f"\nfigures, {held}", style="bold", markup=False)
     print_table(
-        ("", *map(name_of, found.versions), "difference"),
+        ("", *(each.name for each in found.versions), "difference"),
         [
             (
                 FIGURES[each.name],

@@ -16,8 +16,9 @@ from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+from dittod.clients.refusal import refusal
 from dittod.config import Settings
-from dittod.errors import DittodError, EngineUnavailable
+from dittod.errors import DittodError
 from dittod.paths import Home
 from dittod.store import Store
 
@@ -48,7 +49,7 @@ class Endpoint:
             with self._opener.open(request, timeout=self._seconds) as response:
                 yield response
         except urllib.error.HTTPError as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         except OSError as error:
             raise DittodError("the endpoint does not answer", "dittod status tells what it is doing") from error
 
@@ -79,13 +80,3 @@ def _encryption(settings: Settings) -> list[urllib.request.HTTPSHandler]:
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return [urllib.request.HTTPSHandler(context=context)]
-
-
-def _refusal(error: urllib.error.HTTPError) -> DittodError:
-    """In the endpoint's own words."""
-    try:
-        message = str(json.load(error)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"the endpoint refuses: {error.code} {error.reason}"
-    title, _, hint = message.partition(". ")
-    return EngineUnavailable(title, hint) if error.code == 503 else DittodError(title, hint)

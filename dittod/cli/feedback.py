@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
+from dittod.cli.opened import opened
 from dittod.cli.terminal import day, err, one_line, out, print_json, print_table
-from dittod.config import Settings, load_settings
+from dittod.config import Settings
 from dittod.errors import DittodError, NotFound
 from dittod.feedback import Desk
-from dittod.paths import home
 from dittod.serving import Feedback, Remark
 from dittod.store import Store
 from dittod.types import Message
@@ -162,11 +162,5 @@ def _text_of(file: Path) -> str:
 
 @contextmanager
 def _desk() -> Iterator[tuple[Store, Settings, Desk]]:
-    place = home()
-    place.create()
-    settings = load_settings(place)
-    store = Store(place.store)
-    try:
+    with opened() as (_, settings, store):
         yield store, settings, Desk(store, settings, store.interaction)
-    finally:
-        store.close()

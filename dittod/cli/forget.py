@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from dittod.cli.opened import opened
 from dittod.cli.terminal import day, out, print_json, print_table
+from dittod.config import watched_folder
 from dittod.errors import DittodError
 from dittod.views import forgetting
 
@@ -23,10 +25,10 @@ STAYS = "files stay where they are; one that was named gives nothing any more un
 def forget(targets: list[str], profile: str | None, *, yes: bool, as_json: bool) -> None:
     """Exit code 1 where there is nothing to forget, or the user does not want it after all."""
     with opened() as (place, settings, store):
-        planned = forgetting.rehearse(place, settings, store, targets, profile)
-        if not yes:
-            _ask(planned["receipts"], as_json=as_json)
-        done = forgetting.forget(place, settings, store, targets, profile)
+        meant = list(_meant(watched_folder(settings), store.files(), targets))
+        planned = forgetting.rehearse(place, settings, store, meant, profile)
+        shown = None if yes else _ask(planned["receipts"], as_json=as_json)
+        done = forgetting.forget(place, settings, store, meant, profile, shown)
     if as_json:
         print_json(done)
         return
@@ -46,6 +48,13 @@ def list_receipts(*, as_json: bool) -> None:
     print_table(COLUMNS, map(_row, told["receipts"]), empty="nothing was forgotten so far")
 
 
+def _meant(root: Path, known: Collection[str], targets: Sequence[str]) -> Iterator[str]:
+    """What is at a path, as this shell means it, by its keys; other targets as they are."""
+    for target in targets:
+        at_path = forgetting.files_at(root, known, Path(target).absolute()) if target.strip() else []
+        yield from at_path or [target]
+
+
 def _row(receipt: Mapping[str, Any]) -> tuple[object, ...]:
     """Its last column gives way where the terminal is narrow."""
     told = [receipt["cause"]]
@@ -58,7 +67,8 @@ def _row(receipt: Mapping[str, Any]) -> tuple[object, ...]:
     return receipt["id"], day(receipt["at"]), receipt["profile"], receipt["demonstrations"], "; ".join(told)
 
 
-def _ask(planned: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def _ask(planned: Sequence[Mapping[str, Any]], *, as_json: bool) -> int:
+    """Returns how many texts go. Raises typer.Abort where they are not to."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise DittodError("dittod forget asks first, and there is no terminal", "add --yes")
     rows = [
@@ -73,5 +83,6 @@ def _ask(planned: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if not as_json:  # stdout is one document then
         out.print("for good:")
         print_table(("profile", "texts", "versions", "serves"), rows, empty="")
-    texts = sum(each["demonstrations"] for each in planned)
+    texts: int = sum(each["demonstrations"] for each in planned)
     typer.confirm(f"forget all this ({texts} {'text' if texts == 1 else 'texts'})?", abort=True, err=True)
+    return texts

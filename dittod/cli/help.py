@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {  # in the order in which `dittod --help` 
     "Learn": (
         "status",
         "update",
+        "runs",
         "pause",
         "resume",
         "stop-update",
@@ -48,6 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {  # by the command's name, '' for dittod
     ),
     "identities": ("dittod identities", "dittod identities --confirm"),
     "update": ("dittod update --wait", "dittod update email --wait --json"),
+    "runs": ("dittod runs", "dittod runs 5d1e", "dittod runs --json"),
     "status": ("dittod status", "dittod status --json"),
     "plan": ("dittod plan", "dittod plan --model Qwen/Qwen3-4B --budget 12GiB"),
     "pause": ("dittod pause --for 2h", "dittod pause             # until dittod resume"),

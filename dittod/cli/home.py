@@ -1,11 +1,10 @@
-"""run, token: what concerns a home as a whole."""
+"""run: the daemon with its endpoint, and how both end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -184,10 +183,3 @@ def terms(settings: Settings) -> Terms:
         unix_socket=settings.unix_socket,
         limits=Limits(answers=settings.max_waiting_answers, request_seconds=settings.request_seconds),
     )
-
-
-def token() -> None:
-    """Made at the first call."""
-    place = home()
-    place.create()
-    sys.stdout.write(place.token() + "\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 
+from dittod.cli.making import change_settings
 from dittod.cli.terminal import err, out, print_json, print_table
 from dittod.config import Settings, load_settings
 from dittod.errors import DittodError
 from dittod.ingest.identity import OTHER_SENDERS, is_identity
-from dittod.paths import home
+from dittod.paths import Home, home
 from dittod.store import Store
 from dittod.views.voices import current_identities
 
@@ -31,7 +31,7 @@ def show_identities(*, confirm: bool, as_json: bool) -> None:
     del senders[OTHER_SENDERS]
     identities = current_identities(files, settings)
     if confirm:
-        _confirm(place.settings, settings, identities)
+        _confirm(place, settings, identities)
     elif as_json:
         mails = [{"address": name, "mails": count} for name, count in senders.most_common()]
         print_json({"identities": identities, "guessed": not settings.identities, "senders": mails})
@@ -57,16 +57,13 @@ def _show(senders: Counter[str], identities: list[str], *, guessed: bool) -> Non
             out.print("nobody has written most of the mails: name your addresses in dittod.toml, identities = [...]")
 
 
-def _confirm(path: Path, settings: Settings, identities: list[str]) -> None:
+def _confirm(place: Home, settings: Settings, identities: list[str]) -> None:
+    path = place.settings
     if settings.identities:
         raise DittodError(f"the identities are set already: {', '.join(settings.identities)}", f"change them in {path}")
     if not identities:
         raise DittodError(
             "there is nobody to confirm: no sender has written most of the mails", f"set identities in {path}"
         )
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(f"identities = {json.dumps(identities, ensure_ascii=False)}\n{before}", encoding="utf-8")
-    fresh.replace(path)
+    change_settings(place, {"identities": identities})
     err.print(f"{path} now has: identities = {json.dumps(identities)}", markup=False, soft_wrap=True)

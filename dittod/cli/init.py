@@ -22,7 +22,15 @@ from dittod.cli.making import (
     make_settings,
     refuse_variable,
 )
-from dittod.cli.questions import Wanted, absolute, fault_of_budget, guided, is_model, is_profile
+from dittod.cli.questions import (
+    Wanted,
+    absolute,
+    fault_of_budget,
+    guided,
+    is_model,
+    is_profile,
+    say_of_another_folder,
+)
 from dittod.cli.service import install_service
 from dittod.cli.terminal import err, out
 from dittod.config import load_settings, watched_folder
@@ -36,17 +44,19 @@ def init(wanted: Wanted, *, yes: bool) -> None:
     place = home()
     settings = load_settings(place)
     listing = None
-    if wanted == Wanted() and not yes and _at_terminal():
+    is_guided = wanted == Wanted() and not yes and _at_terminal()
+    if is_guided:
         try:
             wanted, listing = guided(place, settings)
         except (typer.Abort, KeyboardInterrupt) as error:
             err.print("\nnothing was changed")
             raise KeyboardInterrupt from error
-        yes = True
     _refuse(wanted)
+    if wanted.folder is not None and not is_guided:
+        say_of_another_folder(place, watched_folder(settings), absolute(wanted.folder))
     _make(place, wanted)
     if wanted.model is not None:
-        _bring(place, wanted.model, listing, yes=yes)
+        _bring(place, wanted.model, listing, yes=yes or is_guided)
     _say_next(place, served=wanted.service is True and _serve())
 
 

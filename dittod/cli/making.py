@@ -19,12 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from dittod.cli.terminal import out
 from dittod.config import PREFIX, Settings, load_settings, watched_folder
 from dittod.errors import SettingsError
-from dittod.ingest.folder import SOURCE_TREE, Folder, is_mounted
+from dittod.ingest.folder import SOURCE_TREE, Folder
 from dittod.ingest.watch import scan
-from dittod.paths import Home, home, write_private
+from dittod.paths import Home, home, is_mounted, write_private
 from dittod.store import Store
 
 Value = str | int | list[str]
+_MARK = "\ufeff"  # some editors on Windows begin files with it
 
 TEMPLATE = """\
 # dittod's settings. Each line that is commented out shows a default; docs/settings.md explains all of them.
@@ -38,7 +39,7 @@ TEMPLATE = """\
 def make_settings(place: Home) -> None:
     """A file that shows the defaults, where there is none."""
     if not place.settings.exists():
-        write_private(place.settings, TEMPLATE.format(watched=watched_folder(load_settings(place))))
+        write_private(place.settings.resolve(), TEMPLATE.format(watched=watched_folder(load_settings(place))))
 
 
 def make_home() -> None:
@@ -65,12 +66,12 @@ def change_settings(place: Home, values: Mapping[str, Value]) -> None:
         refuse_variable(name)
         if fault := fault_of(name, value):
             raise SettingsError(f"setting {name} cannot be {value!r}: {fault}", "give another value")
-    before = place.settings.read_text(encoding="utf-8") if place.settings.exists() else ""
+    before = place.settings.read_bytes().decode() if place.settings.exists() else ""
     text = before
     for name, value in values.items():
         text = with_setting(text, name, value)
     if text != before:
-        write_private(place.settings, text)
+        write_private(place.settings.resolve(), text)  # a link stays one
 
 
 def fault_of(name: str, value: Value) -> str | None:
@@ -117,7 +118,11 @@ def _is_text(name: str) -> bool:
 
 
 def with_setting(text: str, name: str, value: Value) -> str:
-    """The file's text with a setting given, in the place of the old one, of its commented default, or at the top."""
+    """The file's text with a setting given: in the place of the old one, below its commented default, or at the top."""
+    if text.startswith(_MARK):
+        return _MARK + with_setting(text[1:], name, value)
+    if "\r\n" in text:
+        return with_setting(text.replace("\r\n", "\n"), name, value).replace("\n", "\r\n")
     assignment = f"{name} = {_literal(value)}"
     lines = text.split("\n")
     place = _assigned(lines, name)
@@ -127,7 +132,8 @@ def with_setting(text: str, name: str, value: Value) -> str:
         first, last = place
         changed = [*lines[:first], assignment + _comment(lines[first:last]), *lines[last:]]
     made = "\n".join(changed)
-    if not _parses([made]) or tomllib.loads(made) != tomllib.loads(text) | {name: value}:
+    loses = place is not None and place[1] - place[0] > 1 and "#" in "".join(lines[slice(*place)])
+    if loses or not _parses([made]) or tomllib.loads(made) != tomllib.loads(text) | {name: value}:
         raise SettingsError(f"{name} cannot be changed in dittod.toml without you", f"write there: {assignment}")
     return made
 
@@ -161,7 +167,8 @@ def _parses(lines: list[str]) -> bool:
 
 
 def _comment(lines: list[str]) -> str:
-    """What stands behind the value, with the space before it; of a value on several lines, nothing."""
+    """What stands behind the value, with the space before it; of a value on several lines, nothing: those that have
+    comments are not changed."""
     if len(lines) > 1:
         return ""
     (line,) = lines
@@ -172,10 +179,9 @@ def _comment(lines: list[str]) -> str:
 
 
 def _with_new(lines: list[str], name: str, assignment: str) -> list[str]:
-    """In the place of the template's commented line; else above everything but the comments that a file begins with."""
+    """Below the line that shows its default; else above everything but the comments that a file begins with."""
     for place, line in enumerate(lines[: _above_tables(lines)]):
         if re.match(rf"#\s*{name}\s*=", line):
-            comment = re.search(r"\s+#[^#]*$", line[1:])
-            return [*lines[:place], assignment + (comment[0] if comment else ""), *lines[place + 1 :]]
+            return [*lines[: place + 1], assignment, *lines[place + 1 :]]
     top = next((place for place, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return [*lines[:top], assignment, *lines[top:]]

@@ -58,7 +58,7 @@ def ask(model: str) -> tuple[Device, ModelShape]:
         ended = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=True, timeout=PROBE_SECONDS
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise EngineUnavailable("torch could not be asked about this machine", f"run {' '.join(command)}") from error
     found = json.loads(ended.stdout.splitlines()[-1])
     if "error" in found:

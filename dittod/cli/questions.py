@@ -126,9 +126,14 @@ def ask_folder(place: Home, settings: Settings) -> Path:
         if fault is None:
             break
         say(f"   {fault}")
-    if folder != present and place.store.exists():
-        say(f"   What only {present} holds counts as gone then; dittod asks before it forgets much.")
+    say_of_another_folder(place, present, folder)
     return folder
+
+
+def say_of_another_folder(place: Home, present: Path, folder: Path) -> None:
+    """What it means for texts that were read in the present one."""
+    if folder != present and place.store.exists():
+        say(f"   What only {present} holds counts as gone then; dittod asks before it forgets.")
 
 
 def ask_identities(settings: Settings, folder: Path, files: list[FoundFile]) -> tuple[str, ...] | None:
@@ -275,7 +280,7 @@ def _meanwhile(look: Callable[[], Device]) -> Callable[[], Device]:
     def work() -> None:
         try:
             found.set_result(look())
-        except DittodError as error:
+        except BaseException as error:  # or whoever waits does so for ever
             found.set_exception(error)
 
     Thread(target=work, name="machine", daemon=True).start()

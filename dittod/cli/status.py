@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dittod.cli.opened import opened
-from dittod.cli.terminal import day, out, print_json, print_table
+from dittod.cli.terminal import about, date, day, out, print_json, print_table
 from dittod.paths import MARKER
+from dittod.types import BASE, version_name
 from dittod.views.status import describe
 
 PAUSED = "paused at "  # how a run's note of a pause begins
-DATE = 10  # characters of a time that are the day
 
 
 def status(*, as_json: bool) -> None:
@@ -88,17 +88,19 @@ def _latest_note(run: dict[str, Any]) -> list[str]:
     return [each for each in run["notes"] if run["paused"] or not each.startswith(PAUSED)][-1:]
 
 
-def _stage(run: dict[str, Any]) -> str:
-    stage = f"{run['phase']} {run['done']}/{run['of']}" if "phase" in run else str(run["state"])
+def stage(run: Mapping[str, Any]) -> str:
+    """Where an open run is, how long the rest takes, and what holds it up."""
+    at = f"{run['phase']} {run['done']}/{run['of']}" if run.get("phase") else str(run["state"])
     reason = str(run["paused"] or "")
     by_hand = reason.startswith("paused")
-    return ", ".join(filter(None, (stage, reason if by_hand or not reason else f"paused: {reason}")))
+    left = "" if run["seconds_left"] is None else f"{about(run['seconds_left'])} left"
+    return ", ".join(filter(None, (at, left, reason if by_hand or not reason else f"paused: {reason}")))
 
 
 def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
     adapter, run = profile["adapter"], profile["run"]
-    serves = f"{profile['name']}@{adapter['number']}: {adapter['recipe']}" if adapter else "base"
-    learning = _stage(run) if run else profile["waiting"]
+    serves = f"{version_name(profile['name'], adapter['number'])}: {adapter['recipe']}" if adapter else BASE
+    learning = stage(run) if run else profile["waiting"]
     if run and not running:
         learning = f"{learning}; goes on with: dittod run"
     return (
@@ -106,6 +108,6 @@ def _row(profile: dict[str, Any], *, running: bool) -> tuple[object, ...]:
         profile["demonstrations"],
         profile["held_out"],
         serves,
-        day(adapter["promoted_at"])[:DATE] if adapter else "-",
+        date(adapter["promoted_at"] if adapter else None),
         learning or ("starts soon" if running else "would start: dittod run"),
     )

@@ -112,15 +112,17 @@ def progress_bars() -> Progress:
 
 
 class _Time(ProgressColumn):
-    """How long it has taken, and how long the rest will take at this pace."""
+    """How long it has taken, and how long the rest will take at this pace; or what the task's field `left` has of that,
+    from somebody who knows better."""
 
     max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
         """Of one bar."""
         taken = clock(task.finished_time if task.finished else task.elapsed)
-        left = None if task.finished else task.time_remaining
-        return Text(f"{taken}, {clock(left)} left" if left is not None else taken, "progress.elapsed")
+        at_this_pace = f"{clock(task.time_remaining)} left" if task.time_remaining is not None else ""
+        left = "" if task.finished else task.fields.get("left", at_this_pace)
+        return Text(", ".join(filter(None, (taken, left))), "progress.elapsed")
 
 
 def clock(seconds: float | None) -> str:
@@ -135,6 +137,19 @@ def clock(seconds: float | None) -> str:
 def day(posix_seconds: float | None) -> str:
     """A local date and time, or a dash."""
     return "-" if posix_seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(posix_seconds))
+
+
+def date(posix_seconds: float | None) -> str:
+    """The local date alone, or a dash."""
+    return day(posix_seconds).partition(" ")[0]
+
+
+def about(seconds: float) -> str:
+    """A length of time that is only reckoned, as in 'about 12 min left'."""
+    minutes = max(1, round(seconds / 60))
+    hours, rest = divmod(minutes, 60)
+    words = [f"{hours} h"] * bool(hours) + [f"{rest} min"] * (bool(rest) or not hours)
+    return f"about {' '.join(words)}"
 
 
 def one_line(text: str, width: int = 60) -> str:

@@ -35,6 +35,7 @@ KINDS = {  # what it is to people, and how its path inside the home looks
     "unfinished updates": r"runs/[0-9a-f]{12}/.+",
     "prompts being edited": r"editing/.+",
     "quantised models": r"quantised/\.?[^/]+-[0-9a-f]{8,64}/[^/]+",
+    "clients' backups": r"backups/[a-z-]+-.+-\d{8}-\d{6}-[0-9a-f]{8}",
     "logs": r"logs/[a-z]+\.log(\.\d+)?",
     "token": r"\.?token(\.[0-9a-f]{8})?",
     "lock": r"lock",
@@ -112,7 +113,7 @@ def _sort(path: Path, place: Home, socket: Path | None, found: Found) -> None:
 
 
 def _is_folder_of_ours(name: str) -> bool:
-    return name in ("adapters", "runs", "quantised", "logs") or any(
+    return name in ("adapters", "runs", "quantised", "backups", "logs") or any(
         re.fullmatch(pattern, f"{name}/x") for pattern in KINDS.values()
     )
 

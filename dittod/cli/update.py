@@ -12,18 +12,20 @@ import typer
 from rich.progress import Progress, TaskID
 
 from dittod import adapters, runs
-from dittod.cli.terminal import err, out, print_json, progress_bars
+from dittod.cli.opened import opened
+from dittod.cli.terminal import about, err, out, print_json, progress_bars
 from dittod.cli.verdict import print_judges, print_reasons
-from dittod.config import Settings, load_settings
+from dittod.config import Settings
 from dittod.daemon import Daemon
 from dittod.errors import AlreadyRunning
 from dittod.logs import log_to_file
 from dittod.machine.lock import held, holder
-from dittod.paths import Home, home
+from dittod.paths import Home
 from dittod.signals import LEARNING
 from dittod.stages import IN_ROUNDS, Stage
 from dittod.store import Store
 from dittod.types import Adapter, Run
+from dittod.views import learning
 from dittod.views.words import in_words
 
 POLL_SECONDS = 0.2
@@ -34,12 +36,8 @@ GONE = "the daemon has ended: waits a minute for the next one"
 
 def update(profile: str, *, wait: bool, as_json: bool) -> None:
     """Exit code 0 for both verdicts, 1 when the update failed."""
-    place = home()
-    place.create()
-    settings = load_settings(place)
     with ExitStack() as stack:
-        store = Store(place.store)
-        stack.callback(store.close)
+        place, settings, store = stack.enter_context(opened())
         bars = _bars()
         stack.callback(bars.stop)
         if holder(place.lock) is None:
@@ -99,7 +97,7 @@ def follow(store: Store, run: Run, bars: Progress, place: Home) -> Run:
     seen_at = time.monotonic()  # the daemon was
     while (run := store.run(run.id)).state in runs.OPEN:
         if run.progress:
-            _draw(bars, tasks, run.progress)
+            _draw(bars, tasks, run.progress, learning.seconds_left(store, run))
         is_there = holder(place.lock) is not None
         seen_at = time.monotonic() if is_there else seen_at
         reason = _reason(store, run.profile) if is_there else GONE
@@ -159,15 +157,17 @@ def _reason(store: Store, profile: str) -> str | None:
     return reason
 
 
-def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object) -> None:
+def _draw(bars: Progress, tasks: dict[tuple[str, int], TaskID], progress: object, left: float | None) -> None:
     assert isinstance(progress, dict)
     phase, iteration = str(progress["phase"]), int(progress["iteration"])
     key = (phase, iteration if phase in IN_ROUNDS else 0)
     if key not in tasks:
         for earlier in tasks.values():
             bars.update(earlier, completed=bars.tasks[earlier].total)
-        tasks[key] = bars.add_task(Stage(phase, iteration).title, total=progress["of"], note="")
-    bars.update(tasks[key], completed=progress["done"], total=progress["of"], note=_note(progress["figures"]))
+        tasks[key] = bars.add_task(Stage(phase, iteration).title, total=progress["of"], note="", left="")
+    in_all = "" if left is None else f"{about(left)} left in all"
+    note = _note(progress["figures"])
+    bars.update(tasks[key], completed=progress["done"], total=progress["of"], note=note, left=in_all)
 
 
 def _note(figures: object) -> str:
@@ -189,7 +189,7 @@ def report(place: Home, run: Run, *, as_json: bool) -> None:
     if as_json:
         print_json(_reported(run, adapter))
         return
-    out.print(f"version {run.profile}@{adapter.number}: {in_words(adapter.recipe)}", markup=False)
+    out.print(f"version {adapter.name}: {in_words(adapter.recipe)}", markup=False)
     print_reasons(adapter.verdict.reasons)
     print_judges(adapter)
     out.print(_now_served(run.profile, adapter, served), markup=False, soft_wrap=True)
@@ -213,4 +213,4 @@ def _now_served(profile: str, adapter: Adapter, served: Adapter | None) -> str:
         return "base is served, as before"
     if served.id == adapter.id:
         return f"it is served now; to go back: dittod adapters rollback {profile}"
-    return f"{profile}@{served.number} ({in_words(served.recipe)}) is served, as before"
+    return f"{served.name} ({in_words(served.recipe)}) is served, as before"

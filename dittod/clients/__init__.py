@@ -1,5 +1,6 @@
 """Ready settings for the programs that people use the endpoint with: what `dittod connect` prints and writes, and what
-the Connect page shows. Knows nothing of the daemon; only `files` touches the disk, only `proving` the network."""
+the Connect page shows. Knows nothing of the daemon; only `files` touches the disk, only
+`git` asks a program, only `proving` the network."""
 
 from __future__ import annotations
 
@@ -33,6 +34,11 @@ def all_clients(address: str, model: str = "ditto", context_tokens: int = ROOMY,
     """Set up for the endpoint at this address, with or without '/v1'."""
     endpoint = Endpoint(address.rstrip("/").removesuffix("/v1"), model, context_tokens)
     return [make(endpoint, token) for make in _MAKERS]
+
+
+def documents(address: str) -> dict[str, Any]:
+    """All of them, for an endpoint at this address (without '/v1'), and the one that most of them want."""
+    return {"url": Endpoint(address).v1, "clients": [document(each) for each in all_clients(address)]}
 
 
 def document(client: Client) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Clients' files: what would change in them, and the change itself, with what was there kept beside it.
+"""Clients' files: what would change in them, and the change itself, with what was there kept in a folder of dittod's: a
+copy beside it, with all keys in it, could end in a repository.
 
 A link is followed, as people who keep their settings in a repository want it. Knows no client.
 """
@@ -7,11 +8,9 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,7 @@ from dittod.clients.spans import CannotMerge
 from dittod.errors import SettingsError
 
 PRIVATE = 0o600
-_SECRET = re.compile(r"""((?:key|token|secret|password)\w*["']?\s*[:=]\s*["']?)([^\s"',}]+)""", re.IGNORECASE)
-_WORD = re.compile(r"""[^\s"',{}\[\]=:#/]{8,}+(?!["']?\s*[:=])""")  # of a value: what has a digit or a dash in it
-_REFERENCE = re.compile(r"[$%{].*|\w+/[A-Z_]+|[A-Z_]+|dittod|true|false|null|[\d.]+")  # says where a secret is
+PRIVATE_FOLDER = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,8 @@ class Change:
     old: str | None  # None: there is no such file
     new: str
     ours: str  # what of it is the client's settings for dittod
-    brings_token: bool  # the file did not hold it before
+    has_token: bool  # the file is to hold it
+    brings_token: bool  # and did not before
 
     @property
     def is_needed(self) -> bool:
@@ -61,31 +59,32 @@ def planned(part: Part, folder: Path | None, token: str) -> Change:
             f"{path} is left as it is: {error}",
             "paste what dittod connect prints without --write, or correct the file",
         ) from None
-    return Change(path, old, new, text_of(part), token in new and token not in (old or ""))
+    return Change(path, old, new, text_of(part), token in new, token in new and token not in (old or ""))
 
 
-def difference(change: Change, token: str) -> Iterable[str]:
-    """Lines that go and come. No secret is in them: not the token, nor another key that the file holds."""
-    old, new = (_masked(text, token, change.ours).splitlines() for text in (change.old or "", change.new))
-    lines = difflib.unified_diff(old, new, lineterm="", n=2)
-    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+def difference(change: Change, token: str) -> list[str]:
+    """The lines of ours that come, without the token. What else stands in the file may be secret: it is counted."""
+    old, new = (text.splitlines() for text in (change.old or "", change.new))
+    lines = [line for line in difflib.unified_diff(old, new, lineterm="", n=0) if line[0] in "+-"][2:]
+    ours = {_bare(line) for line in change.ours.splitlines()}
+    shown = [line for line in lines if line[0] == "+" and _bare(line[1:]) in ours]
+    going = sum(line[0] == "-" for line in lines)
+    coming = len(lines) - going - len(shown)
+    counted = [f"not shown, as other keys may be in them: lines that go: {going}, lines that come: {coming}"]
+    return [line.replace(token, TOKEN) for line in shown] + (counted if going or coming else [])
 
 
-def write(change: Change) -> Path | None:
-    """All of it or nothing. Returns where the former file is kept. Raises SettingsError."""
+def write(change: Change, backups: Path, client: str) -> Path | None:
+    """All of it or nothing. Returns where the former file is kept, in the folder of backups. Raises SettingsError."""
     target = change.target
     try:
-        if _read(change.path) != change.old:
-            raise SettingsError(f"{change.path} has changed meanwhile", "try again")
-        target.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if change.old is not None else PRIVATE
-        backup = None if change.old is None else _kept(target)
-        _replace(target, change.new, PRIVATE if change.brings_token else mode)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return _replace(change, PRIVATE if change.brings_token else mode, backups, client)
     except OSError as error:
         raise SettingsError(
             f"{change.path} cannot be written: {error.strerror}", "paste what dittod connect prints without --write"
         ) from error
-    return backup
 
 
 def _read(path: Path) -> str | None:
@@ -99,20 +98,31 @@ def _read(path: Path) -> str | None:
         raise SettingsError(f"{path} cannot be read: {error.strerror}", "correct its permissions") from error
 
 
-def _kept(target: Path) -> Path:
-    backup = target.with_name(f"{target.name}.dittod-backup-{time.strftime('%Y%m%d-%H%M%S')}")
-    _make(backup, target.read_bytes(), PRIVATE)
-    return backup
-
-
-def _replace(target: Path, text: str, mode: int) -> None:
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    _make(beside, text.encode(), mode)
+def _replace(change: Change, mode: int, backups: Path, client: str) -> Path | None:
+    """Looks at the file once more when all else is done."""
+    beside = change.target.with_name(f".{change.target.name}.{secrets.token_hex(4)}")
+    kept = None
+    _make(beside, change.new.encode(), mode)
     try:
-        beside.replace(target)
-    except OSError:
-        beside.unlink(missing_ok=True)
+        kept = _kept(change, backups, client)
+        if _read(change.path) != change.old:
+            raise SettingsError(f"{change.path} has changed meanwhile", "try again")
+        beside.replace(change.target)
+    except BaseException:
+        for made in filter(None, (beside, kept)):
+            made.unlink(missing_ok=True)
         raise
+    return kept
+
+
+def _kept(change: Change, backups: Path, client: str) -> Path | None:
+    if change.old is None:
+        return None
+    backups.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    backup = backups / f"{client}-{change.path.name}-{moment}-{secrets.token_hex(4)}"
+    _make(backup, change.old.encode(), PRIVATE)
+    return backup
 
 
 def _make(path: Path, content: bytes, mode: int) -> None:
@@ -128,13 +138,6 @@ def _make(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def _masked(text: str, token: str, ours: str) -> str:
-    """What is named as a secret, and what looks like one, unless it is among `ours`."""
-
-    def named(found: re.Match[str]) -> str:
-        return found[0] if _REFERENCE.fullmatch(found[2]) or found[2] == TOKEN else f"{found[1]}«…»"
-
-    def lone(found: re.Match[str]) -> str:
-        return "«…»" if found[0] not in ours and re.search(r"[-_0-9]", found[0]) else found[0]
-
-    return _WORD.sub(lone, _SECRET.sub(named, text.replace(token, TOKEN)))
+def _bare(line: str) -> str:
+    """Without what depends on where it stands: indentation, and a comma behind it."""
+    return line.strip().rstrip(",")

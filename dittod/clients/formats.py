@@ -40,11 +40,6 @@ def to_toml(settings: Settings) -> str:
     return "\n".join(_toml_lines(settings, "")).strip("\n") + "\n"
 
 
-def toml_value(value: Settings) -> str:
-    """JSON's texts, numbers and truths are TOML's, too."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def env_value(value: str) -> str:
     """In quotes where a shell would see more than one word."""
     return value if _PLAIN.fullmatch(value) else f'"{value}"'
@@ -110,7 +105,9 @@ def _words(line: str) -> list[str]:
 
 
 def _toml_lines(settings: dict[str, Any], name: str) -> list[str]:
-    values = [f"{key} = {toml_value(each)}" for key, each in settings.items() if not isinstance(each, dict)]
+    """JSON's texts, numbers and truths are TOML's, too."""
+    plain = {key: json.dumps(each, ensure_ascii=False) for key, each in settings.items() if not isinstance(each, dict)}
+    values = [f"{key} = {each}" for key, each in plain.items()]
     lines = ["", f"[{name}]", *values] if name and values else values
     for key, each in settings.items():
         if isinstance(each, dict):

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from dittod.clients.combining import combined, is_named, place_of
@@ -15,9 +14,15 @@ from dittod.clients.shape import Settings
 from dittod.clients.spans import CannotMerge, Edit, applied, indentation_at, indented, unit
 
 _SKIPPED = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_SCALAR = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _COMMENT = re.compile(r"//|/\*")
 _DEEPEST = 100
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)  # NaN and Infinity are Python's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +108,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Node, int]:
         raise _fault(text, at)
     if text.startswith(("{", "["), at):
         return _collection(text, at, depth)
-    if text.startswith('"', at):
-        value, end = _string(text, at)
-    elif scalar := _SCALAR.match(text, at):
-        value, end = json.loads(scalar[0]), scalar.end()
-    else:
-        raise _fault(text, at)
+    value, end = _scalar(text, at)
     return Node(value, at, end, {}), end
 
 
@@ -136,19 +136,19 @@ def _collection(text: str, start: int, depth: int) -> tuple[Node, int]:
 def _key(text: str, at: int) -> tuple[str, int]:
     if not text.startswith('"', at):
         raise _fault(text, at)
-    key, at = _string(text, at)
+    key, at = _scalar(text, at)
     at = _skipped(text, at)
     if not text.startswith(":", at):
         raise _fault(text, at)
     return key, _skipped(text, at + 1)
 
 
-def _string(text: str, at: int) -> tuple[str, int]:
+def _scalar(text: str, at: int) -> tuple[Any, int]:
+    """A text, a number, a truth or null."""
     try:
-        value, end = scanstring(text, at + 1, True)
-    except json.JSONDecodeError as error:
-        raise _fault(text, error.pos) from None
-    return str(value), int(end)
+        return _DECODER.raw_decode(text, at)
+    except ValueError:
+        raise _fault(text, at) from None
 
 
 def _skipped(text: str, at: int) -> int:

@@ -6,19 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dittod.clients import json_text, line_text, yaml_text
+from dittod.clients import env_text, json_text, yaml_text
 from dittod.clients.combining import combined
-from dittod.clients.formats import parsed, text_of
+from dittod.clients.formats import parsed, text_of, to_toml
 from dittod.clients.shape import Part
 from dittod.clients.spans import CannotMerge
 
 _MARK = "\ufeff"  # some editors on Windows begin files with it
-_EDITORS: dict[str, Callable[[str, Any], str]] = {
-    "json": json_text.edited,
-    "yaml": yaml_text.edited,
-    "toml": line_text.edited_toml,
-    "env": line_text.edited_env,
-}
 
 
 def merged(text: str, part: Part) -> str:
@@ -32,17 +26,39 @@ def merged(text: str, part: Part) -> str:
     if not text.strip():
         return text_of(part)
     before = _read(text, part)
-    after = combined(before, part.settings)
-    if before is None:  # a file of comments
-        return f"{text.rstrip()}\n{text_of(part)}"
-    if type(before) is not type(part.settings):
-        raise CannotMerge("it is not laid out as this client's settings are")
-    if after == before:
-        return text
-    new = _EDITORS[part.language](text, part.settings)
+    if before is None:  # a file of comments, or of a word for nothing
+        after, new = parsed(part.language, text_of(part)), f"{text.rstrip()}\n{text_of(part)}"
+    else:
+        after, new = combined(before, part.settings), _edited(text, before, part)
     if not _is(after, new, part):
         raise CannotMerge("something in it would not stay as it is")
     return new
+
+
+def _edited(text: str, before: Any, part: Part) -> str:
+    if type(before) is not type(part.settings):
+        raise CannotMerge("it is not laid out as this client's settings are")
+    if combined(before, part.settings) == before:
+        return text
+    try:
+        return _EDITORS[part.language](text, part.settings)
+    except RecursionError:  # an anchor within itself
+        raise CannotMerge("it is nested without an end") from None
+
+
+def _toml_anew(text: str, wanted: Any) -> str:
+    """The only file of this format is dittod's own. One that has anything else in it is left alone."""
+    if "#" in text or combined(parsed("toml", text), wanted) != wanted:
+        raise CannotMerge("it has more in it than dittod's settings, and TOML is not merged")
+    return to_toml(wanted)
+
+
+_EDITORS: dict[str, Callable[[str, Any], str]] = {
+    "json": json_text.edited,
+    "yaml": yaml_text.edited,
+    "toml": _toml_anew,
+    "env": env_text.edited,
+}
 
 
 def _is(wanted: Any, text: str, part: Part) -> bool:

@@ -11,7 +11,8 @@ IN_A_CONTAINER = (
 
 
 def open_webui(endpoint: Endpoint, token: str) -> Client:
-    """It keeps its settings in a database: variables count at its first start only."""
+    """It keeps its settings in a database: variables count at its first start only. The shell asks for the key, so that
+    its history does not keep it."""
     return Client(
         name="open-webui",
         title="Open WebUI",
@@ -19,15 +20,15 @@ def open_webui(endpoint: Endpoint, token: str) -> Client:
         parts=(
             Part(
                 "sh",
-                text=f"OPENAI_API_BASE_URL={endpoint.v1} OPENAI_API_KEY={token} \\\n"
+                text=f'OPENAI_API_BASE_URL={endpoint.v1} OPENAI_API_KEY="$(dittod token)" \\\n'
                 f"  DEFAULT_MODELS={endpoint.model} "
                 """DEFAULT_MODEL_PARAMS='{"function_calling": "legacy"}' open-webui serve\n""",
             ),
         ),
-        proof=Proof((0, ("OPENAI_API_BASE_URL",)), (0, ("DEFAULT_MODELS",)), (0, ("OPENAI_API_KEY",))),
+        proof=Proof((0, ("OPENAI_API_BASE_URL",)), (0, ("DEFAULT_MODELS",)), None),
         steps=(
             "Before its first start: as above. Later: Admin Panel › Settings › Connections › OpenAI API, "
-            "with the same address and key.",
+            "with the same address, and the key that dittod token prints.",
             IN_A_CONTAINER,
         ),
         tried=True,

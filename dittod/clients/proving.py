@@ -18,6 +18,7 @@ from typing import Any
 
 from dittod.clients.combining import value_at
 from dittod.clients.formats import parsed
+from dittod.clients.refusal import refusal
 from dittod.clients.shape import VARIABLE, Client, Where
 from dittod.errors import DittodError
 
@@ -79,7 +80,7 @@ def ask(asked: Asked, certificate: Path | None) -> Heard:
             pieces = sum(1 for _ in _pieces(response))
             adapter = response.headers["x-dittod-adapter"]
     except urllib.error.HTTPError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     except (OSError, HTTPException, ValueError) as error:
         raise _silence(asked, error) from error
     return Heard(adapter or "?", pieces, time.monotonic() - started)
@@ -125,12 +126,3 @@ def _silence(asked: Asked, error: Exception) -> DittodError:
         title = f"the certificate of the endpoint does not hold for {asked.url}"
         return DittodError(title, "put that address into the certificate: the client will look for it, too")
     return DittodError(f"nothing answers at {asked.url}", START)
-
-
-def _refusal(error: urllib.error.HTTPError) -> DittodError:
-    try:
-        message = str(json.load(error)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"the endpoint refuses: {error.code} {error.reason}"
-    title, _, hint = message.partition(". ")
-    return DittodError(title, hint)

@@ -39,6 +39,8 @@ def _edits(text: str, node: yaml.Node, value: Any, wanted: Settings, column: int
 def _keys(text: str, node: yaml.Node, value: dict[str, Any], wanted: dict[str, Settings]) -> Iterator[Edit]:
     nodes = {str(key.value): (key, child) for key, child in node.value}
     for key, each in wanted.items():
+        if key in value and key not in nodes:
+            raise CannotMerge("a key comes from an anchor")
         if key in value:
             yield from _edits(text, nodes[key][1], value[key], each, nodes[key][0].start_mark.column)
     if missing := {key: each for key, each in wanted.items() if key not in value}:

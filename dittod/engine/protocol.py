@@ -193,6 +193,7 @@ class Ready:
     embedding_size: int = 0  # numbers in one vector
     reasons: bool = False  # whether its template has a place for reasoning
     fills_in: bool = False  # whether it was trained to write between a prefix and a suffix
+    budget_bytes: int = 0  # that it keeps within: as set, or by the machine
     event: Literal["ready"] = "ready"
 
 

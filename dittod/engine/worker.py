@@ -451,6 +451,7 @@ class Worker:
             base.context_tokens,
             held.bytes + held.gpu_bytes,
             **facts(base),
+            budget_bytes=self._room.budget_bytes,
         )
 
     def _send(self, *events: Event) -> None:

@@ -34,7 +34,7 @@ from dittod.ingest.tally import Survey, Tally
 from dittod.ingest.vanishing import Vanishing
 from dittod.ingest.watch import FoundFile, found_file, identity, path_of_key, relative_key, scan
 from dittod.ingest.words import words_of
-from dittod.paths import MARKER, not_written
+from dittod.paths import MARKER, is_mounted, not_written
 from dittod.rows import FileRow, FileState
 from dittod.store import Store
 from dittod.types import Demonstration
@@ -89,6 +89,7 @@ class Folder:
         self._known = store.files()
         self._missing: dict[str, float] = {}  # known files that are not there, and since when (as `now`)
         self._looked_at = 0.0  # the latest `now`
+        self._was_seen = False  # the whole folder, by the latest look at all of it
         self._finished: list[tuple[FileRow, list[Demonstration]]] = []  # read, and not written yet
         self._written_at = 0.0  # monotonic seconds
         self._in_step = False  # everything known was read with what is known of the user now
@@ -114,8 +115,9 @@ class Folder:
                 raise SettingsError(
                     f"the watched folder {self.root} cannot be made: {error.strerror}", "set watched_folder to another"
                 ) from error
-        if self._store.noted("watched").get("root") != str(self.root):
-            self._store.note("watched", {"root": str(self.root)})
+        before = self._store.noted("watched").get("root")
+        if before != str(self.root):
+            self._store.note("watched", {"root": str(self.root), "is_elsewhere": before is not None})
 
     def close(self) -> None:
         """End the reading process, in the middle of a file if need be: that file is read again another time."""
@@ -130,7 +132,8 @@ class Folder:
         for folder in unreadable:
             log.warning("a folder in the watched folder cannot be listed: what is in it is neither read nor forgotten")
             present.update(path for path in self._known if _is_in(folder, path))
-        if place is None or not is_mounted(self.root) or identity(self.root) != place:  # also after all that looking
+        self._was_seen = place is not None and is_mounted(self.root) and identity(self.root) == place  # all the while
+        if not self._was_seen:
             self._missing = {}
             self._say_unmounted()
             return
@@ -235,11 +238,22 @@ class Folder:
             return
         if self._braked == frozenset(gone) and not self._read_again and self._store.noted(BRAKE):
             return  # the user has not answered
-        is_too_much = self._vanishing.stops(gone)
+        is_too_much = self._vanishing.stops(gone, is_elsewhere=self._is_elsewhere())
         if not is_too_much:
             self._drop(gone)
+            self._settle_in()
         self._braked = frozenset(gone) if is_too_much else None
         self._read_again = False
+
+    def _is_elsewhere(self) -> bool:
+        """Whether another folder than before is watched, and what went with that is not decided yet."""
+        watched = self._store.noted("watched")
+        return watched.get("root") == str(self.root) and watched.get("is_elsewhere", False)
+
+    def _settle_in(self) -> None:
+        """Everything is in step with this folder: what goes from here on goes as from any."""
+        if self._was_seen and not self._missing and not self.settling and self._is_elsewhere():
+            self._store.note("watched", {"root": str(self.root)})
 
     def _drop(self, gone: list[str]) -> None:
         self._vanishing.drop(gone)
@@ -493,15 +507,6 @@ class _Progress:
         self.done += 1
         self.of = max(self.of, self.done)
         self.on_read(self.done, self.of, self.documents)
-
-
-def is_mounted(root: Path) -> bool:
-    """Whether a watched folder and what is in it are there. What may not be entered is not, nor is a network's folder
-    whose server is gone."""
-    try:
-        return (root / MARKER).is_file()
-    except OSError:
-        return False
 
 
 def missing_files(root: Path, known: Iterable[str]) -> list[str]:

@@ -34,9 +34,10 @@ class Vanishing:
         """What is read now was read before with somebody else taken for the user."""
         self._why, self._is_guess = IDENTITIES, self._is_guess or is_guess
 
-    def stops(self, gone: Collection[str]) -> bool:
-        """Whether that is too much to go without a word of the user's, which is noted."""
-        note = self._note(gone)
+    def stops(self, gone: Collection[str], *, is_elsewhere: bool) -> bool:
+        """Whether that is too much to go without a word of the user's, which is noted. `is_elsewhere`: another folder
+        is watched than before."""
+        note = self._note(gone, is_elsewhere=is_elsewhere)
         if note != self._store.noted(BRAKE):
             self._store.note(BRAKE, note)
             if note:
@@ -58,23 +59,24 @@ class Vanishing:
         held = {(row.profile, row.key) for row in rows if _holds(row, secrets)}
         self._store.forget_these(held, SECRETS, time.time())
 
-    def _note(self, gone: Collection[str]) -> dict[str, object]:
-        at_stake = self._at_stake()
+    def _note(self, gone: Collection[str], *, is_elsewhere: bool) -> dict[str, object]:
+        at_stake = self._at_stake(everything=is_elsewhere)
         going, having = Counter(self._store.only_in(gone)) + at_stake, Counter(self._store.counts(self._since))
         is_guess = bool(at_stake) and (self._is_guess or bool(self._store.noted(BRAKE).get("is_guess")))
-        profile = max(at_stake, key=lambda name: at_stake[name]) if is_guess else stopped_by(going, having)
+        stopped = stopped_by(going, having, is_elsewhere=is_elsewhere)
+        profile = max(at_stake, key=lambda name: at_stake[name]) if is_guess else stopped
         if profile is None:
             return {}
         count, of = (going[profile], having[profile]) if profile else (going.total(), having.total())
-        said = sentence(profile, count, of, is_guess=is_guess)
+        said = sentence(profile, count, of, is_guess=is_guess, is_elsewhere=is_elsewhere)
         note = {"profile": profile, "files": len(gone), "demonstrations": count, "of": of, "sentence": said}
         return {**note, "since": self._since, "is_guess": is_guess}
 
-    def _at_stake(self) -> Counter[str]:
-        """What files that are still there do not give any more, where that costs a version: else it is only read again
-        when they give it again."""
+    def _at_stake(self, *, everything: bool) -> Counter[str]:
+        """What files that are still there do not give any more, where that costs a version, or `everything`: else it is
+        only read again when they give it again."""
         counts = Counter(row.profile for row in self._store.outdated() if row.added_at <= self._since)
-        return Counter({name: count for name, count in counts.items() if self._has_learnt(name)})
+        return Counter({name: count for name, count in counts.items() if everything or self._has_learnt(name)})
 
     def _has_learnt(self, profile: str) -> bool:
         return any(each.state not in GONE for each in self._store.adapters(profile))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dittod.store.adapters import AdapterRows
-from dittod.store.changes import Changes
+from dittod.store.changes import Marks
 from dittod.store.file import PATIENCE_SECONDS as PATIENCE_SECONDS
 from dittod.store.interactions import InteractionRows
 from dittod.store.judgements import Judgements
@@ -14,5 +14,5 @@ from dittod.store.texts import CHANGED as CHANGED
 from dittod.store.texts import Texts
 
 
-class Store(Texts, RunRows, AdapterRows, InteractionRows, Judgements, Changes):
+class Store(Texts, RunRows, AdapterRows, InteractionRows, Judgements, Marks):
     """Usable from several threads: who reads does not wait for who writes, but for the disk and others that read."""

@@ -11,7 +11,7 @@ from dittod import sealing
 from dittod.errors import NotFound
 from dittod.rows import GONE, as_adapter, json_values
 from dittod.store.file import StoreFile
-from dittod.types import Adapter, Verdict
+from dittod.types import Adapter, AdapterState, Verdict, version_name
 
 
 class AdapterRows(StoreFile):
@@ -40,6 +40,24 @@ class AdapterRows(StoreFile):
         """All, or those of a profile, by profile and number."""
         query = "SELECT * FROM adapters WHERE ? IS NULL OR profile = ? ORDER BY profile, number"
         return self._opened_adapters(query, profile, profile)
+
+    def adapters_in_short(self) -> dict[str, tuple[str, AdapterState]]:
+        """By id, what each is called and its state: opens nothing, for who asks often."""
+        rows = self._rows("SELECT id, profile, number, state FROM adapters")
+        return {row["id"]: (version_name(row["profile"], row["number"]), row["state"]) for row in rows}
+
+    def promoted_adapter(self, profile: str) -> Adapter | None:
+        """What the profile serves; None: base."""
+        query = "SELECT * FROM adapters WHERE profile = ? AND state = 'promoted'"
+        return next(iter(self._opened_adapters(query, profile)), None)
+
+    def passed_the_gate(self) -> dict[str, bool]:
+        """By id, whether its verdict was for it, whatever became of it then. Raises NoKey."""
+        with self._snapshot():
+            rows, marker = self._rows("SELECT id, verdict FROM adapters"), self.noted("sealed")
+        seal = self._seal_of(marker) if rows else sealing.Seal()
+        opened = [seal.opened("adapters", dict(row)) for row in rows]
+        return {row["id"]: bool(json.loads(row["verdict"])["promoted"]) for row in opened}
 
     def adapter(self, adapter_id: str) -> Adapter:
         """Raises NotFound."""
@@ -115,6 +133,6 @@ def _refuse_gone(db: sqlite3.Connection, adapter_id: str | None) -> None:
     row = db.execute("SELECT profile, number, state FROM adapters WHERE id = ?", (adapter_id,)).fetchone()
     if row is not None and row["state"] in GONE:
         raise NotFound(
-            f"version {row['profile']}@{row['number']} was {row['state']}: its weights are gone",
+            f"version {version_name(row['profile'], row['number'])} was {row['state']}: its weights are gone",
             "choose another; list them with: dittod adapters list",
         )

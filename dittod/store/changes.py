@@ -1,7 +1,8 @@
 """Whether anything has changed since somebody looked: numbers and names from every table, and not a word of a text.
 
 What is said of a table is another value after every change that is worth showing; it means nothing by itself. Asked for
-every second, so that it opens nothing that is sealed and reads no column that texts stand in.
+every second, so that it opens nothing that is sealed and reads no column that texts stand in. Numbers of rows tell
+little alone: what comes after the last one went has its number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _TEXTS = (  # a row that is written anew has another number
         for table in ("demonstrations", "former_ids", "origins", "files")
     ),
     "SELECT count(*), total(rowid) FROM demonstrations WHERE excluded",
+    "SELECT (SELECT total(added_at) FROM demonstrations), (SELECT total(read_at) FROM files)",
 )
 _RUNS = (
     "SELECT id, state, by_hand, requested_at, finished_at, adapter_id, progress, length(notes) FROM runs"
@@ -27,7 +29,7 @@ _VERSIONS = ("SELECT id, state, run_id, promoted_at, pinned FROM adapters",)
 _RECEIPTS = ("SELECT count(*), total(finished), max(at) FROM receipts",)
 
 
-class Changes(StoreFile):
+class Marks(StoreFile):
     """Marks, one for each kind of thing that is shown."""
 
     def mark_of_texts(self) -> Mark:

@@ -15,12 +15,13 @@ VERSIONS = "SELECT profile || '@' || number, state FROM adapters ORDER BY profil
 VERSIONS_BY_ID = "SELECT id, profile || '@' || number FROM adapters"
 DEMONSTRATIONS = "SELECT substr(id, 1, 8), profile FROM demonstrations ORDER BY written_at DESC"
 FILES = "SELECT path, profile FROM files ORDER BY path"
+RUNS = "SELECT id, state FROM runs ORDER BY requested_at DESC"
 FEEDBACK = "SELECT substr(id, 1, 8), rating FROM feedback ORDER BY given_at DESC"
 ANSWERS = "SELECT id, profile FROM interactions ORDER BY asked_at DESC"
 
 
 def names(store: Path, query: str, beginning: str) -> list[tuple[str, ...]]:
-    """The first column of one of the queries above where it begins so, with what follows it. None where the file is
+    """The first column of one of the queries above where it begins so, with what follows it. Nothing where the file is
     not there, is busy, or is of another version of dittod."""
     if not store.is_file():
         return []

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from dittod.rows import Receipt, as_adapter, as_receipt, json_values
 from dittod.store.file import StoreFile
-from dittod.types import Adapter, Written
+from dittod.types import BASE, Adapter, Written, version_name
 
 BY_HAND = "by hand"
 KEPT_OUT = "forgotten by you; it is learnt from again once its text changes"  # why a file gives nothing
@@ -74,8 +74,10 @@ class Receipts(StoreFile):
     def forget_profile(self, profile: str, at: float) -> list[Receipt]:
         """All that the profile was made of and all that was made of it: texts, versions, what was said and answered."""
         with self._transaction() as db:
-            for table in ("interactions", "feedback", "judgements"):
+            for table in ("interactions", "feedback"):
                 db.execute(f"DELETE FROM {table} WHERE profile = ?", (profile,))
+            own = "rtrim({}, '0123456789') = ?1 || '@'"  # whichever of the two is a version of the profile
+            db.execute(f"DELETE FROM judgements WHERE {own.format('chosen')} OR {own.format('other')}", (profile,))
             keys = [row["key"] for row in db.execute("SELECT DISTINCT key FROM origins WHERE profile = ?", (profile,))]
             receipts = self.forget_texts(profile, keys, BY_HAND, at)
             left = [each for each in self._opened_versions(db) if each.profile == profile]
@@ -159,7 +161,7 @@ class Receipts(StoreFile):
             profile=profile,
             cause=cause,
             demonstrations=texts,
-            adapters=tuple(f"{profile}@{each.number}" for each in versions),
+            adapters=tuple(each.name for each in versions),
             replaced_by=_serve_the_newest(db, profile) if versions else "",
         )
         db.execute(
@@ -243,7 +245,7 @@ def _serve_the_newest(db: sqlite3.Connection, profile: str) -> str:
         (profile,),
     )
     row = db.execute("SELECT number FROM adapters WHERE profile = ? AND state = 'promoted'", (profile,)).fetchone()
-    return f"{profile}@{row['number']}" if row else "base"
+    return version_name(profile, row["number"]) if row else BASE
 
 
 def _quotes(written: Written) -> bool:

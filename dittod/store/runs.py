@@ -121,6 +121,10 @@ class RunRows(StoreFile):
         rows = [dict(row) for row in self._rows(query, run_id, after)]
         return [(row.pop("place"), StepRow(**{**row, "figures": json.loads(row["figures"])})) for row in rows]
 
+    def has_step(self, run_id: str, place: int) -> bool:
+        """Whether the step at that place is still one of the run's."""
+        return bool(self._rows("SELECT 1 FROM steps WHERE run_id = ? AND place = ?", run_id, place))
+
     def rounds_of(self, run_ids: Iterable[str]) -> dict[str, int]:
         """By run, how many rounds of samples it has drawn, of those whose steps are kept."""
         query = (

@@ -14,7 +14,7 @@ from dittod import adapters
 from dittod.errors import DittodError, NotFound
 from dittod.store import Store
 from dittod.types import Adapter
-from dittod.views.words import ABILITY, GUARDS, JUDGES, ability_of_weights, figures_of, name_of
+from dittod.views.words import ABILITY, GUARDS, JUDGES, ability_of_weights, figures_of
 from dittod.views.written import Answered, answered, demonstration
 
 PANEL = "advantage"  # over what was served when it was judged
@@ -64,7 +64,7 @@ def differences(store: Store, one: str, other: str) -> Differences:
     """Raises NotFound for a version that there is not, and DittodError where both are the same."""
     pair = (adapters.find(store, one), adapters.find(store, other))
     if pair[0].id == pair[1].id:
-        raise DittodError(f"both are the same version, {name_of(pair[0])}", "name two: dittod adapters list")
+        raise DittodError(f"both are the same version, {pair[0].name}", "name two: dittod adapters list")
     return Differences(
         pair,
         tuple(_learnt(store, pair)),
@@ -82,7 +82,7 @@ def _learnt(store: Store, pair: Sequence[Adapter]) -> list[Learnt]:
             row = demonstration(store, adapter.profile, id)
             new = Learnt(row.demonstration.id, row.demonstration.prompt, ()) if row else Learnt(id, None, ())
             known = found.get(row.key if row else id, new)
-            found[row.key if row else id] = replace(known, by=(*known.by, name_of(adapter)))
+            found[row.key if row else id] = replace(known, by=(*known.by, adapter.name))
     return list(found.values())
 
 
@@ -99,12 +99,12 @@ def _judged_by_the_same(store: Store, pair: Sequence[Adapter]) -> bool:
 
 def _written_by_both(store: Store, pair: Sequence[Adapter]) -> list[Answered]:
     titled = [
-        (name_of(adapter), each)
+        (adapter.name, each)
         for adapter in pair
         for each in adapter.verdict.outputs
         if each.by == adapter.recipe.name and each.demonstration_id
     ]
-    names = {name_of(each) for each in pair}
+    names = {each.name for each in pair}
     found = answered(store, pair[0].profile, titled)
     return [each for each in found if {title for title, _ in each.answers} == names]
 

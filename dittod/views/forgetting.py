@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dittod.config import Settings, watched_folder
-from dittod.errors import DittodError, NotFound, RequestError
+from dittod.errors import DittodError, HasChanged, NotFound, RequestError
 from dittod.forgetting import destroy_versions, finish_without_daemon, rehearsed
 from dittod.ingest.brake import BRAKE
-from dittod.ingest.folder import is_mounted, missing_files
+from dittod.ingest.folder import missing_files
 from dittod.ingest.watch import relative_key
-from dittod.paths import Home
+from dittod.paths import Home, is_mounted
 from dittod.rows import Receipt
 from dittod.store import BY_HAND, CHANGED, Store
 
@@ -43,17 +43,38 @@ def rehearse(
 
 
 def forget(
-    place: Home, settings: Settings, store: Store, targets: Collection[str], profile: str | None
+    place: Home,
+    settings: Settings,
+    store: Store,
+    targets: Collection[str],
+    profile: str | None,
+    texts: int | None = None,
 ) -> dict[str, Any]:
     """Forget files and demonstrations, or all of a profile, and every version that learnt from it; without either,
-    files that are gone and wait for a word. Returns receipts, and whether everything is gone already. Raises
-    NotFound."""
-    done = _work(settings, store, targets, profile)()
+    files that are gone and wait for a word. `texts`: how many a rehearsal has shown; None: nobody was shown any.
+    Returns receipts, and whether everything is gone already. Raises NotFound, and HasChanged for another number."""
+    work = _work(settings, store, targets, profile)
+    with store.together():
+        done = work()
+        going = sum(each.demonstrations for each in done)
+        if texts is not None and going != texts:
+            raise HasChanged(
+                f"the number of texts that would go is {going} by now, and {texts} was shown: nothing was forgotten",
+                "look again at what would go",
+            )
     if not done:
         raise NotFound("nothing was learnt from that", "see what there is with: dittod demos list")
     finished = _finish(place, settings, store, {each.id for each in done})
     ids = {each.id for each in done}
     return _document((each for each in store.receipts() if each.id in ids), finished=finished)
+
+
+def files_at(root: Path, known: Collection[str], path: Path) -> list[str]:
+    """Keys of the known files at a path: one, or all of a folder; none outside of the watched folder, nor at it."""
+    if not path.is_relative_to(root) or path == root:
+        return []
+    key = relative_key(root, path)
+    return [each for each in known if each == key or each.startswith(f"{key}/")]
 
 
 def receipts(store: Store) -> dict[str, Any]:
@@ -139,13 +160,9 @@ def _text(store: Store, target: str) -> tuple[str, str]:
 
 
 def _files(root: Path, known: Collection[str], target: str) -> list[str]:
-    """Keys of the known files that a target names: one, or all of a folder."""
-    for path in (Path(target).absolute(), root / target):
-        if path.is_relative_to(root) and path != root:
-            key = relative_key(root, path)
-            if inside := [each for each in known if each == key or each.startswith(f"{key}/")]:
-                return inside
-    return []
+    """Keys of the known files that a target names: a key itself, else what lies there in the watched folder. The
+    working directory of whoever asks here is nobody's who names a file."""
+    return [target] if target in known else files_at(root, known, root / target)
 
 
 def _finish(place: Home, settings: Settings, store: Store, wanted: set[str]) -> bool:

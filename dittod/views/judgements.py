@@ -1,6 +1,7 @@
 """Which is yours? How often the user took the answer of one version for their own, beside that of another.
 
-Kept are names of versions: an alias is what it serves at that moment. Knows nothing of the answers, nor of who asked.
+Kept are names of versions. No alias is taken for one: what it serves when somebody says which is theirs need not be
+what had answered. Knows nothing of the answers, nor of who asked.
 """
 
 from __future__ import annotations
@@ -9,16 +10,10 @@ from collections import Counter
 from typing import Any
 
 from dittod import adapters
-from dittod.config import Settings
-from dittod.errors import NotFound, RequestError
+from dittod.errors import RequestError
 from dittod.rows import Judgement
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE
-from dittod.views.profiles import check_known
-from dittod.views.words import name_of
-
-BASE = "base"
-VOICE = "ditto"  # how names of models begin
+from dittod.types import BASE
 
 
 def tally(store: Store) -> dict[str, Any]:
@@ -39,29 +34,17 @@ def tally(store: Store) -> dict[str, Any]:
     return {"tallies": tallies, "total": len(given)}
 
 
-def add(store: Store, settings: Settings, profile: str, chosen: str, other: str, now: float) -> dict[str, Any]:
-    """The answer of `chosen` was taken for the user's, beside that of `other`: names of models, versions, or beginnings
-    of their ids. Returns the tally. Raises NotFound for what there is not, and RequestError where both are the same."""
-    check_known(store, profile)
-    names = [_version(store, settings, each) for each in (chosen, other)]
+def add(store: Store, chosen: str, other: str, now: float) -> dict[str, Any]:
+    """The answer of `chosen` was taken for the user's, beside that of `other`: who answered, as versions, beginnings of
+    their ids, or 'base'. Returns the tally. Raises NotFound for what there is not, and RequestError where both are the
+    same. It counts for the voice of the chosen one; base has none."""
+    pair = [None if each == BASE else adapters.find(store, each) for each in (chosen, other)]
+    names = [each.name if each else BASE for each in pair]
     if names[0] == names[1]:
         raise RequestError(f"both answers are by {names[0]}", "compare two versions", param="other")
+    profile = next(each.profile for each in pair if each)
     store.add_judgement(Judgement(now, profile, *names))
     return tally(store)
-
-
-def _version(store: Store, settings: Settings, name: str) -> str:
-    """'base', or the version that such a name stands for now."""
-    if name == BASE:
-        return BASE
-    alias, _, rest = name.partition("/")
-    if alias == VOICE and "@" not in rest:
-        served = adapters.promoted(store, rest or DEFAULT_PROFILE)
-        if served is None and (rest or DEFAULT_PROFILE) not in {DEFAULT_PROFILE, *store.profiles()}:
-            raise NotFound(f"there is no model {name!r}", "list them with: dittod status")
-        fits = served is not None and adapters.fits(served, settings.base_model, None)
-        return name_of(served) if served is not None and fits else BASE
-    return name_of(adapters.find(store, name.removeprefix(f"{VOICE}/")))
 
 
 def _age(name: str) -> tuple[str, int, bool]:

@@ -13,12 +13,13 @@ from typing import Any
 from dittod.engine.protocol import Drawn
 from dittod.learner.preset import PRESETS
 from dittod.runs import OPEN
+from dittod.sealing import NoKey
 from dittod.signals import LEARNING
 from dittod.stages import Course, Place, Stage, expected, stage_of
 from dittod.store import Store
-from dittod.types import Adapter, Run
+from dittod.types import AdapterState, Run
 from dittod.views.figures import finite
-from dittod.views.words import name_of
+from dittod.views.remembered import remembered
 from dittod.views.written import demonstration
 
 MOST_RUNS = 50
@@ -28,7 +29,8 @@ MOST_RUNS = 50
 class _Known:
     """What the store tells beside the runs themselves."""
 
-    versions: dict[str, Adapter]  # by id
+    versions: Mapping[str, tuple[str, AdapterState]]  # by id, what each is called
+    passed: Mapping[str, bool]  # by id, whether the gate was for it; where the key cannot be had, of none
     waiting: dict[str, str | None]  # by profile, why nothing is learnt; None: nothing is in the way
     rounds: dict[str, int]  # of samples, by run
     seconds: dict[tuple[str, str], Mapping[str, float]]  # by profile and preset, how long stages took the last time
@@ -50,23 +52,35 @@ def run(store: Store, id: str, after: int, samples: Iterable[Drawn]) -> dict[str
     """One, with its steps behind a place, and what its policy wrote lately. `after` in the answer is 0 where all steps
     are there: the run was led back to a checkpoint, and what was told before does not count. Raises NotFound."""
     found = store.run(id)
-    steps = store.steps_after(id, 0)
-    since = after if after in {place for place, _ in steps} else 0
+    since = after if store.has_step(id, after) else 0
     return {
         **_described(found, _known(store, [found])),
         "after": since,
         "steps": [
-            {"place": place, **asdict(step), "figures": finite(step.figures)} for place, step in steps if place > since
+            {"place": place, **asdict(step), "figures": finite(step.figures)}
+            for place, step in store.steps_after(id, since)
         ],
         "samples": [_sample(store, found, each) for each in samples if each.id == id],
     }
 
 
+def seconds_left(store: Store, run: Run) -> float | None:
+    """How long the rest of it will take. None: it does not move on, or some of that was never timed."""
+    return _seconds_left(run, _known(store, [run]))
+
+
 def _known(store: Store, found: Sequence[Run]) -> _Known:
     timed = {(each.profile, each.preset): _seconds(each) for each in store.runs("done") if _seconds(each)}
     waiting = store.noted(LEARNING).get("profiles", {})
-    made = {each.id: each for each in store.adapters()}
-    return _Known(made, dict(waiting), store.rounds_of(each.id for each in found), timed)
+    rounds = store.rounds_of(each.id for each in found)
+    return _Known(store.adapters_in_short(), _passed(store), dict(waiting), rounds, timed)
+
+
+def _passed(store: Store) -> Mapping[str, bool]:
+    try:
+        return remembered(store, "passed the gate", store.mark_of_versions, store.passed_the_gate)
+    except NoKey:
+        return {}
 
 
 def _current(found: Sequence[Run], waiting: Mapping[str, str | None]) -> Run | None:
@@ -80,24 +94,32 @@ def _current(found: Sequence[Run], waiting: Mapping[str, str | None]) -> Run | N
 
 
 def _described(run: Run, known: _Known) -> dict[str, Any]:
-    version = known.versions.get(run.adapter_id or "")
-    paused = known.waiting.get(run.profile) if run.state in OPEN else None
-    stages = _stages(run, known)
+    version, _ = known.versions.get(run.adapter_id or "", (None, None))
     return {
         **{name: getattr(run, name) for name in ("id", "profile", "state", "requested_at", "finished_at", "by_hand")},
         "preset": run.preset,
         "seed": run.seed,
         "demonstrations": len(run.demonstration_ids),
         "held_out": len(run.held_out_ids),
-        "version": name_of(version) if version else None,
-        "promoted": version.verdict.promoted if version else None,
+        "version": version,
+        "promoted": known.passed.get(run.adapter_id or ""),
         "error": run.error,
         "notes": list(run.notes),
         **_place_in_words(run.progress),
-        "paused": paused,
-        "stages": stages,
-        "seconds_left": None if paused or run.state != "running" else _sum(each["seconds_left"] for each in stages),
+        "paused": _paused(run, known),
+        "stages": _stages(run, known),
+        "seconds_left": _seconds_left(run, known),
     }
+
+
+def _paused(run: Run, known: _Known) -> str | None:
+    return known.waiting.get(run.profile) if run.state in OPEN else None
+
+
+def _seconds_left(run: Run, known: _Known) -> float | None:
+    if run.state != "running" or _paused(run, known):
+        return None
+    return _sum(each["seconds_left"] for each in _stages(run, known))
 
 
 def _place_in_words(progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,8 +172,8 @@ def _place(run: Run) -> Place | None:
     told: Mapping[str, Any] = run.progress
     if "phase" not in told:
         return None
-    stage = stage_of(told["phase"], told["iteration"], told["of"], len(run.demonstration_ids))
-    return Place(stage, told["done"], told.get("elapsed", 0.0))
+    stage = stage_of(told["phase"], told.get("iteration", 0), told.get("of", 0), len(run.demonstration_ids))
+    return Place(stage, told.get("done", 0), told.get("elapsed", 0.0))
 
 
 def _seconds(run: Run) -> Mapping[str, float]:

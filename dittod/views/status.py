@@ -11,29 +11,26 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from dittod import __version__, pruning, runs
+from dittod import __version__, adapters, pruning, runs
 from dittod.config import Settings, watched_folder
 from dittod.errors import DittodError
-from dittod.in_use import NOTE as ROLLED_BACK
 from dittod.ingest.brake import BRAKE
-from dittod.ingest.folder import is_mounted
 from dittod.machine.lock import holder
 from dittod.machine.probes import Probes
-from dittod.paths import Home
+from dittod.paths import Home, is_mounted
 from dittod.schedule import reason_to_pause
 from dittod.sealing import NoKey
-from dittod.signals import LEARNING, limits, of_machine, why_waiting
+from dittod.serving import Document
+from dittod.signals import LEARNING, ROLLED_BACK, limits, of_machine, why_waiting
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE, Adapter, Run
+from dittod.types import BASE, DEFAULT_PROFILE, Adapter, Run
+from dittod.views import learning
 from dittod.views.figures import finite
 from dittod.views.remembered import remembered
 from dittod.views.selections import chosen
 from dittod.views.voices import current_identities
 from dittod.views.words import in_words
-
-Document = dict[str, Any]
 
 PROGRESS = ("phase", "iteration", "done", "of", "figures")  # of a run, as far as it is known
 
@@ -55,9 +52,9 @@ def now(
     value = describe(place, settings, store)
     return {
         **value,
-        "memory": {"used_bytes": value["engine"]["memory_bytes"], "budget_bytes": settings.memory_budget},
+        "memory": {"used_bytes": value["engine"]["memory_bytes"], "budget_bytes": _budget(settings, store)},
         "next": None if next_look is None else f"whether to learn is looked at next at {_moment(next_look)}",
-        "setup": _first_steps(value, settings, learnt=bool(store.adapters()), asked=asked),
+        "setup": _first_steps(value, settings, learnt=bool(store.adapters_in_short()), asked=asked),
     }
 
 
@@ -71,8 +68,8 @@ def describe(place: Home, settings: Settings, store: Store) -> Document:
         with suppress(DittodError):  # on a full disk it stays
             store.note("reading", {})  # of a daemon that was killed
     profiles = store.profiles() or [DEFAULT_PROFILE]
-    learning = store.noted(LEARNING) if running else {}
-    learning = learning or _learning_without_daemon(place, settings, store, profiles)
+    told = store.noted(LEARNING) if running else {}
+    told = told or _learning_without_daemon(place, settings, store, profiles)
     return {
         "version": __version__,
         "daemon_pid": pid,
@@ -89,15 +86,21 @@ def describe(place: Home, settings: Settings, store: Store) -> Document:
             "set_aside": engine.get("set_aside", []) if running else [],
             "trouble": engine.get("trouble") if running else None,
         },
-        "learning": learning,
+        "learning": told,
         "disk": pruning.use_of(place, store, settings),
         "brake": store.noted(BRAKE).get("sentence"),
         "identities": list(files.identities),
         "has_mail": files.has_mail,
         "identities_guessed": not settings.identities,
         "set_aside": files.set_aside,
-        "profiles": [_profile(store, settings, name, learning["profiles"].get(name)) for name in profiles],
+        "profiles": [_profile(store, settings, name, told["profiles"].get(name)) for name in profiles],
     }
+
+
+def _budget(settings: Settings, store: Store) -> int | None:
+    """What the engine keeps within, in bytes. None: nothing is set, and it has not looked at the machine yet."""
+    found: int | None = store.noted("engine").get("budget_bytes") or settings.memory_budget
+    return found
 
 
 def _first_steps(value: Document, settings: Settings, *, learnt: bool, asked: bool) -> list[Document]:
@@ -164,7 +167,7 @@ def _held_out(store: Store, settings: Settings, name: str, last_run: Run | None)
 
 
 def _profile(store: Store, settings: Settings, name: str, reason: str | None) -> Document:
-    adapter = next((each for each in store.adapters(name) if each.state == "promoted"), None)
+    adapter = adapters.promoted(store, name)
     latest = store.runs(profile=name)[-1:]
     open_run = next((run for run in latest if run.state in runs.OPEN), None)
     last_run = latest[0] if latest else None
@@ -183,7 +186,7 @@ def _profile(store: Store, settings: Settings, name: str, reason: str | None) ->
         "rolled_back": _rolled_back(store, name, adapter),
         "forgotten": _forgotten(store, name),
         "waiting": None if open_run else reason,
-        "run": None if open_run is None else _run(open_run, reason),
+        "run": None if open_run is None else _run(store, open_run, reason),
         "last_error": last_run.error if last_run else None,
     }
 
@@ -191,7 +194,7 @@ def _profile(store: Store, settings: Settings, name: str, reason: str | None) ->
 def _rolled_back(store: Store, profile: str, served: Adapter | None) -> Document | None:
     """That a version was, by itself, while the profile still serves what it went back to."""
     note = store.noted(ROLLED_BACK).get(profile)
-    name = f"{profile}@{served.number}" if served else "base"
+    name = served.name if served else BASE
     return dict(note) if note and note["served"] == name else None
 
 
@@ -201,8 +204,9 @@ def _forgotten(store: Store, profile: str) -> list[str]:
     return [version for each in store.receipts() if each.run_id in waiting for version in each.adapters]
 
 
-def _run(run: Run, reason: str | None) -> Document:
+def _run(store: Store, run: Run, reason: str | None) -> Document:
     told = {name: run.progress[name] for name in PROGRESS if name in run.progress}
     if isinstance(figures := told.get("figures"), dict):
         told["figures"] = finite(figures)
-    return {"id": run.id, "state": run.state, **told, "paused": reason, "notes": list(run.notes)}
+    left = None if reason else learning.seconds_left(store, run)
+    return {"id": run.id, "state": run.state, **told, "paused": reason, "seconds_left": left, "notes": list(run.notes)}

@@ -12,24 +12,23 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from dittod import adapters
-from dittod.errors import NotFound
-from dittod.in_use import NOTE as ROLLED_BACK
+from dittod.errors import HasChanged, NotFound
 from dittod.rows import GONE, Receipt, StepRow
+from dittod.signals import ROLLED_BACK
 from dittod.store import Store
-from dittod.types import Adapter
+from dittod.types import BASE, Adapter, model_of
 from dittod.views.figures import finite
 from dittod.views.profiles import check_known
-from dittod.views.words import guards, in_words, judges, name_of, panel, tripped_guards
+from dittod.views.words import guards, in_words, judges, panel, tripped_guards
 from dittod.views.written import prompts_of, written_for
 
-BASE = "base"
 DATE = "%Y-%m-%d"
 
 
 def versions(store: Store) -> dict[str, Any]:
     """Every version, the newest first, without its outputs; what each profile serves; what was forgotten."""
     made = sorted(store.adapters(), key=lambda each: (each.created_at, each.number), reverse=True)
-    served = {each.profile: name_of(each) for each in made if each.state == "promoted"}
+    served = {each.profile: each.name for each in made if each.state == "promoted"}
     short = [replace(each, verdict=replace(each.verdict, outputs=())) for each in made]
     return {
         "versions": described(store, short),
@@ -42,7 +41,7 @@ def described(store: Store, made: Sequence[Adapter]) -> list[dict[str, Any]]:
     """Each as a document, with what there is to say of it in words."""
     receipts = {version: receipt for receipt in store.receipts() for version in receipt.adapters}
     notes = store.noted(ROLLED_BACK)
-    return [_described(each, receipts.get(name_of(each)), notes.get(each.profile, {})) for each in made]
+    return [_described(each, receipts.get(each.name), notes.get(each.profile, {})) for each in made]
 
 
 def version(store: Store, wanted: str) -> dict[str, Any]:
@@ -74,10 +73,19 @@ def promote(store: Store, wanted: str) -> dict[str, Any]:
     return _now(store, found)
 
 
-def roll_back(store: Store, profile: str) -> dict[str, Any] | None:
-    """Serve what was served before, from the next request on. Returns that; None: base. Raises NotFound."""
+def roll_back(store: Store, profile: str, shown: str | None = None) -> dict[str, Any] | None:
+    """Serve what was served before, from the next request on. Returns that; None: base. `shown`: what was said to be
+    served when somebody confirmed it; None: nobody was asked. Raises NotFound, and HasChanged where another version is
+    served."""
     check_profile(store, profile)
-    before = adapters.roll_back(store, profile)
+    with store.together():
+        served = adapters.promoted(store, profile)
+        if shown is not None and served is not None and served.name != shown:
+            raise HasChanged(
+                f"by now {served.name} is served, and not {shown}: nothing was rolled back",
+                "look again at what is served",
+            )
+        before = adapters.roll_back(store, profile)
     return _now(store, before) if before else None
 
 
@@ -121,8 +129,8 @@ def _described(version: Adapter, receipt: Receipt | None, rolled_back: Mapping[s
     return {
         **asdict(version),
         "verdict": verdict,
-        "name": name_of(version),
-        "model": f"ditto/{name_of(version)}",
+        "name": version.name,
+        "model": model_of(version.name),
         "recipe_in_words": in_words(version.recipe),
         "state_in_words": _state(version, receipt),
         "texts": len(version.demonstration_ids),
@@ -145,9 +153,9 @@ def _state(version: Adapter, receipt: Receipt | None) -> str:
 
 def _was_rolled_back(version: Adapter, note: Mapping[str, Any]) -> list[str]:
     """By itself. Of the profile's latest the sentence is known."""
-    if note.get("version") == name_of(version):
+    if note.get("version") == version.name:
         return [f"it was rolled back before: {note['sentence']}"]
-    return ["it was rolled back before, by itself"] if name_of(version) in note.get("versions", ()) else []
+    return ["it was rolled back before, by itself"] if version.name in note.get("versions", ()) else []
 
 
 def _now(store: Store, changed: Adapter) -> dict[str, Any]:

@@ -11,19 +11,17 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from dittod import adapters
 from dittod.config import Settings, watched_folder
 from dittod.errors import RequestError
 from dittod.ingest.secrets import mask
 from dittod.rows import DemonstrationRow, FileRow
+from dittod.serving import Document
 from dittod.store import Store
-from dittod.types import DEFAULT_PROFILE
+from dittod.types import alias_of
 from dittod.views.profiles import check_known, known_profiles
-from dittod.views.selections import chosen, is_reading
-
-Document = dict[str, Any]
+from dittod.views.selections import chosen, edited, is_being_edited, is_reading
 
 MOST_SHOWN = 300  # demonstrations, and files, of one voice; a search finds the others
 EXCLUDED = "excluded by you"
@@ -105,6 +103,7 @@ def set_prompt(settings: Settings, store: Store, profile: str, id: str, prompt: 
     masked = mask(_as_text(row.template if prompt is None else prompt), settings.secrets)
     changed = masked.text != found.prompt
     new_id = store.set_prompt(row.profile, found.id, masked.text, "user") if changed else found.id
+    edited(store, row.profile, found.id, new_id)
     document = demonstration(settings, store, row.profile, new_id)
     return {**document, "changed": changed, "masked": dict(masked.counts)}
 
@@ -114,6 +113,7 @@ def exclude(store: Store, profile: str, id: str, excluded: bool) -> bool:
     Raises NotFound."""
     row = _found(store, profile, id)
     store.exclude(row.profile, row.demonstration.id, excluded=excluded)
+    edited(store, row.profile, row.demonstration.id, row.demonstration.id)
     return row.demonstration.id in _learnt(store, row.profile)
 
 
@@ -137,11 +137,6 @@ def current_identities(files: Iterable[FileRow], settings: Settings) -> list[str
     read = (file for file in files if file.identities)  # others are links, or still being read
     latest = max(read, key=lambda file: file.read_at, default=None)
     return list(settings.identities or (latest.identities if latest else ()))
-
-
-def alias_of(profile: str) -> str:
-    """The model's name that asks for whatever the profile serves."""
-    return "ditto" if profile == DEFAULT_PROFILE else f"ditto/{profile}"
 
 
 def _found(store: Store, profile: str, id: str) -> DemonstrationRow:
@@ -168,6 +163,7 @@ def _summary(settings: Settings, store: Store, name: str, files: Sequence[FileRo
         "masked": _summed(each.masked for each in own),
         "removed": _summed(each.removed for each in own),
         "words": words,
+        "kept_days": settings.keep_interactions.get(name),  # questions and answers; None: not kept
     }
 
 
@@ -187,7 +183,9 @@ def _described(row: DemonstrationRow, standing: _Standing) -> Document:
 
 
 def _standing(settings: Settings, store: Store, profile: str) -> _Standing:
-    others = "not looked at yet: files are being read" if is_reading(store) else "not needed: newer ones are enough"
+    others = "not needed: newer ones are enough"
+    if is_reading(store) or is_being_edited(store):
+        others = f"not looked at yet: {'files are being read' if is_reading(store) else 'texts are being edited'}"
     return _Standing(chosen(store, settings, profile).reasons, others, _learnt(store, profile))
 
 

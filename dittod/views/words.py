@@ -65,11 +65,6 @@ class Table:
     note: str = ""  # a line each
 
 
-def name_of(adapter: Adapter) -> str:
-    """As commands take it: 'email@3'."""
-    return f"{adapter.profile}@{adapter.number}"
-
-
 def in_words(recipe: Recipe) -> str:
     """'DITTO after round 2, 3 examples'."""
     weights = _weights(recipe.policy, recipe.iteration)

@@ -15,7 +15,7 @@ from dittod.rows import DemonstrationRow
 from dittod.sealing import NoKey
 from dittod.store import Store
 from dittod.types import Adapter, Written
-from dittod.views.words import in_words, name_in_words, name_of
+from dittod.views.words import in_words, name_in_words
 
 BY = ("base", "served")  # in this order, before the version's own
 
@@ -44,7 +44,7 @@ def written_for(store: Store, version: Adapter) -> list[Answered]:
     """By prompt: what base, what was served and what the version itself wrote."""
     order = {name: place for place, name in enumerate(BY)}
     outputs = sorted(version.verdict.outputs, key=lambda each: order.get(each.by, len(BY)))
-    titles = {"": "answer", version.recipe.name: f"{name_of(version)}: {in_words(version.recipe)}"}
+    titles = {"": "answer", version.recipe.name: f"{version.name}: {in_words(version.recipe)}"}
     return answered(store, version.profile, ((titles.get(each.by) or name_in_words(each.by), each) for each in outputs))
 
 

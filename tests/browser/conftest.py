@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from dittod_service.server import Server
 
@@ -24,6 +24,7 @@ from ..service.servers import running
 PHONE = {"width": 360, "height": 740}
 HEADING = "main h1"
 WAIT_MILLISECONDS = 10_000  # on a busy machine
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # there is no other host
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Watch:
         page.on("console", self._heard)
         page.on("request", self._sent)
         page.set_default_timeout(WAIT_MILLISECONDS)
+        expect.set_options(timeout=WAIT_MILLISECONDS)
         return page
 
     def _heard(self, message: ConsoleMessage) -> None:
@@ -80,14 +82,14 @@ class Watch:
             self.faults.append(f"request: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's, without a window."""
+    """Debian's, without a window. While it is there no other test can run an event loop, so it ends with its file."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("needs the program chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", OFFLINE])
         yield browser
         browser.close()
 

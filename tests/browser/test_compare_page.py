@@ -62,6 +62,17 @@ def edit(page: Page, heading: str, text: str) -> None:
     panel.get_by_role("button", name="Keep it").click()
 
 
+def test_where_answers_are_kept_that_is_said_before_anything_is_asked(page: Page, site: Site) -> None:
+    site.dashboard.kept_days = {"default": 30.0}
+    visit(page, "compare")
+    expect(page.get_by_role("button", name="Write an e-mail").first).to_be_visible()  # all is known by now
+    kept = page.get_by_text("are kept for")
+    page.get_by_label("The other").select_option("ditto/email")
+    expect(kept).to_have_count(0)
+    page.get_by_label("The other").select_option("ditto")
+    expect(kept).to_have_text("What you ask default, and its answers, are kept for 30 days: keep_interactions says so.")
+
+
 def test_both_answer_the_same_with_the_same_seed(page: Page, site: Site) -> None:
     visit(page, "compare")
     page.get_by_label("Seed").fill("7")
@@ -107,7 +118,18 @@ def test_blind_no_name_is_shown_until_the_choice_is_made(page: Page, site: Site,
     order = NAMES if drawn == 0 else NAMES[::-1]
     expect(answers(page).get_by_role("heading", level=3)).to_have_text(list(order))
     expect(answers(page).get_by_text(f"You took {order[0]} for yours, not {order[1]}.")).to_be_focused()
-    assert site.dashboard.judged == [("email", *order)]
+    assert site.dashboard.judged == [("email", *("email@3" if name == "ditto/email" else name for name in order))]
+
+
+def test_a_judgement_is_of_who_answered_whatever_is_served_by_then(page: Page, site: Site) -> None:
+    visit(page, "compare")
+    chance(page, 0)
+    ask(page, blind=True)
+    expect(answers(page).get_by_role("button", name="This one is mine")).to_have_count(2)
+    site.dashboard.promote("email@1")
+    choose(page, 1)
+    expect(answers(page)).to_contain_text("You took ditto/email for yours, not base.")
+    assert site.dashboard.judged == [("email", "email@3", "base")]
 
 
 def test_blind_the_first_answer_is_asked_for_first(page: Page, site: Site) -> None:
@@ -143,28 +165,30 @@ def test_neither_is_not_counted(page: Page, site: Site) -> None:
     assert site.dashboard.judged == []
 
 
-def test_that_base_answered_for_another_is_said_after_the_choice(page: Page, site: Site) -> None:
+@pytest.mark.parametrize(
+    "names", [("base", "ditto"), ("ditto/email", "ditto/email@1")], ids=["base for a voice", "two names of one"]
+)
+def test_blind_there_is_no_choice_between_two_answers_of_one(page: Page, site: Site, names: tuple[str, str]) -> None:
     visit(page, "compare")
-    ask(page, "base", "ditto", blind=True)
-    expect(answers(page).get_by_role("button", name="This one is mine")).to_have_count(2)
-    expect(answers(page).locator(".notice")).to_have_count(0)
-    choose(page, 0)
-    expect(answer(page, "ditto")).to_contain_text("answered by base")
-    expect(answers(page)).to_contain_text("Both were answered by base, so nothing is counted.")
-    assert site.dashboard.judged == []
+    ask(page, *names, blind=True)
+    expect(answers(page)).to_contain_text("Both answers are by the same version, so there is nothing to choose.")
+    expect(answers(page).get_by_role("button", name="This one is mine")).to_have_count(0)
+    for name in names:
+        expect(answer(page, name)).to_be_visible()
+    expect(answers(page).get_by_text("answered by base")).to_have_count(1 if "ditto" in names else 0)
 
 
 def test_a_choice_that_is_refused_is_said_and_may_be_made_again(page: Page, site: Site, watch: Watch) -> None:
     watch.expected = ("400",)
 
-    def refuses(profile: str, chosen: str, other: str) -> dict[str, Any]:
-        raise RequestError("both answers are by email@3", "compare two versions")
+    def refuses(chosen: str, other: str) -> dict[str, Any]:
+        raise RequestError("the disk is full", "make room")
 
     site.dashboard.judge = refuses  # type: ignore[method-assign]
     visit(page, "compare")
-    ask(page, "ditto/email", "ditto/email@1", blind=True)
+    ask(page, blind=True)
     choose(page, 0)
-    expect(answers(page).get_by_role("alert")).to_contain_text("oth answers are by email@3")
+    expect(answers(page).get_by_role("alert")).to_contain_text("he disk is full")
     expect(answers(page).get_by_role("button", name="This one is mine")).to_have_count(2)
 
 
@@ -253,6 +277,15 @@ def test_an_edited_answer_that_is_refused_is_not_lost(page: Page, site: Site, wa
     edit(page, "ditto/email", "Bo! Tea at four, by the weir?")
     expect(answer(page, "ditto/email").get_by_role("alert")).to_contain_text("he watched folder is not there")
     expect(answer(page, "ditto/email").get_by_role("textbox")).to_have_value("Bo! Tea at four, by the weir?")
+
+
+def test_browsers_are_told_not_to_keep_what_is_typed(page: Page) -> None:
+    """Some write it to the disk, to restore a tab with."""
+    visit(page, "compare")
+    ask(page)
+    answer(page, "ditto/email").get_by_role("button", name="Edit and keep").click()
+    expect(page.get_by_role("textbox")).to_have_count(2)
+    assert [each.get_attribute("autocomplete") for each in page.get_by_role("textbox").all()] == ["off", "off"]
 
 
 def test_answers_and_prompts_stay_texts(page: Page, site: Site) -> None:

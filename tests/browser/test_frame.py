@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from dittod.errors import DittodError
 
 from ..service.conftest import BEARER
 from ..service.servers import running
-from .conftest import HEADING, PHONE, Site, Watch, flaws, is_wider_than_its_window, settled, visit
+from .conftest import HEADING, PHONE, WAIT_MILLISECONDS, Site, Watch, flaws, is_wider_than_its_window, settled, visit
 
 pytestmark = pytest.mark.browser
 
 PAGES = ("now", "voices", "learning", "compare", "versions", "connect")
+
+
+def kept(page: Page) -> dict[str, str]:
+    """What the page has left in the browser."""
+    return dict(page.evaluate("() => ({...localStorage})"))
+
+
+def until(page: Page, condition: Callable[[], object]) -> None:
+    """Lets the browser go on until it holds, for as long as anything else may take."""
+    for _ in range(WAIT_MILLISECONDS // 10):
+        if condition():
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError("it did not come")
 
 
 def test_a_stranger_is_told_how_to_sign_in_and_shown_nothing(stranger: Page, site: Site) -> None:
@@ -49,13 +64,57 @@ def test_a_link_signs_in_once(stranger: Page, site: Site, watch: Watch) -> None:
     expect(stranger.locator(HEADING)).to_have_text("Open this page from a terminal")
 
 
-def test_a_link_leads_to_where_one_was(page: Page, site: Site) -> None:
-    visit(page, "voices/email")
-    page.get_by_role("button", name="Sign out").click()
+def test_a_link_leads_to_the_page_where_one_was_and_no_further(page: Page, site: Site, watch: Watch) -> None:
+    """A browser that is not signed in any more keeps no name of a voice, and no hash of a text."""
+    watch.expected = ("401",)
+    visit(page, f"voices/email/{site.dashboard.demonstrations[0]['id']}")
+    page.context.clear_cookies()
+    page.reload()
     expect(page.locator(HEADING)).to_have_text("Open this page from a terminal")
+    assert kept(page) == {"dittod_last_page": "#voices"}
     page.goto("about:blank")
     page.goto(site.link())
-    page.wait_for_url("**/#voices/email")
+    page.wait_for_url("**/#voices")
+
+
+def test_who_signs_out_leaves_nothing_in_the_browser(page: Page) -> None:
+    visit(page, "voices/email")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_function("() => localStorage.length === 0")
+    assert kept(page) == {}
+
+
+def test_a_link_that_is_none_does_not_sign_out(page: Page, site: Site, watch: Watch) -> None:
+    """Every web page can lead here with a code of its own making."""
+    watch.expected = ("401",)
+    visit(page, "voices")
+    page.goto(f"{site.url}/#sign-in=nonsense")
+    expect(page.get_by_role("alert")).to_contain_text("too old")
+    expect(page.locator(HEADING)).to_have_text("Voices")
+    expect(page.get_by_role("link", name="email", exact=True)).to_be_visible()
+    assert page.url.endswith("#voices")
+    assert flaws(page) == []
+
+
+def test_while_an_answer_is_long_in_coming_it_is_not_asked_for_again(page: Page) -> None:
+    """Changes may come every second, as files are read."""
+    page.add_init_script(
+        "window.EventSource = class {"
+        "  addEventListener(_, heard) { window.change = () => heard({ data: JSON.stringify({ views: ['voices'] }) }); }"
+        "  close() {}"
+        "};"
+    )
+    page.reload()
+    visit(page, "voices")
+    asked: list[Route] = []
+    page.route("**/dashboard/voices", lambda route: asked.append(route))
+    page.evaluate("for (let each = 0; each < 5; each++) change()")
+    for _ in range(2):  # for the first change, and once for the others
+        until(page, lambda: asked)
+        page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+        assert len(asked) == 1
+        with page.expect_response("**/dashboard/voices"):
+            asked.pop().continue_()
 
 
 def test_who_signs_out_is_out_also_after_a_reload(page: Page) -> None:

@@ -37,9 +37,11 @@ def test_the_update_under_way_says_how_far_it_is(page: Page) -> None:
     visit(page, "learning")
     expect(page.get_by_role("heading", name="It is learning email")).to_be_visible()
     expect(page.get_by_role("progressbar")).to_have_accessible_name(
-        "Preference steps, round 1 · 4 of 20 · about 8 minutes left"
+        "Preference steps, iteration 1 · 4 of 20 · about 8 minutes left"
     )
-    expect(page.get_by_role("list", name="Stages").locator("[aria-current=step]")).to_contain_text("Preference steps")
+    expect(page.get_by_role("list", name="Stages").locator("[aria-current=step]")).to_contain_text(
+        "preference steps, iteration 1: now"
+    )
 
 
 def test_a_chart_tells_its_course_in_words(page: Page) -> None:
@@ -56,6 +58,7 @@ def test_a_chart_has_its_numbers_as_a_table(page: Page) -> None:
     visit(page, "learning")
     chart(page, "Margin").get_by_text("As numbers").click()
     rows = chart(page, "Margin").get_by_role("row")
+    expect(rows).to_have_count(5)
     assert rows.all_inner_texts() == ["step\tmargin", "1\t0.075", "2\t0.150", "3\t0.225", "4\t0.300"]
 
 
@@ -86,13 +89,38 @@ def test_steps_that_are_taken_anew_are_not_drawn_twice(page: Page, site: Site) -
 
 def test_where_a_round_of_samples_began_a_line_is_drawn(page: Page, site: Site) -> None:
     pictures = []
-    for iteration in (1, 2):
+    for iteration in (0, 1):
         site.dashboard.steps["run-3"][-1]["iteration"] = iteration
         visit(page, "learning")
         visit(page, "learning/run-3")
         page.wait_for_function("() => Object.values(window.Chart?.instances ?? {}).length === 3")
         pictures.append(picture(page, "Margin"))
     assert pictures[0] != pictures[1]
+
+
+def test_figures_that_come_when_the_page_was_left_are_dropped(page: Page, site: Site) -> None:
+    visit(page, "learning")
+    picture(page, "Margin")
+    page.evaluate(
+        "() => {"
+        "const whole = window.fetch;"
+        "const gate = new Promise((open) => { window.open_gate = open; });"
+        "window.fetch = async (path, ...given) => {"
+        "  if (!path.startsWith('/dashboard/runs/')) return whole(path, ...given);"
+        "  window.is_waiting = true;"
+        "  await gate;"
+        "  return whole(path, ...given);"
+        "};"
+        "}"
+    )
+    site.dashboard.advance()
+    page.wait_for_function("() => window.is_waiting")
+    visit(page, "connect")
+    with page.expect_response("**/dashboard/runs/run-4?after=*") as answered:
+        page.evaluate("window.open_gate()")
+    answered.value.finished()
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 50)))")
+    assert page.evaluate("Object.keys(Chart.instances).length") == 0
 
 
 def test_charts_are_drawn_anew_when_the_colours_of_the_machine_change(page: Page) -> None:
@@ -195,7 +223,7 @@ def test_an_update_before_opens_with_its_charts(page: Page) -> None:
     page.get_by_role("region", name="Earlier updates").get_by_role("row").nth(2).get_by_role("link").first.click()
     page.wait_for_url("**/#learning/run-2")
     expect(page.get_by_role("heading", name="Update of email: done")).to_be_visible()
-    expect(page.get_by_role("link", name="email@2")).to_have_attribute("href", "#versions/email@2")
+    expect(page.get_by_role("link", name="email@2")).to_have_attribute("href", "#versions/email%402")
     expect(page.get_by_text("kept", exact=True)).to_be_visible()
     for title in TITLES:
         expect(drawing(page, title)).to_be_visible()

@@ -45,8 +45,14 @@ def test_the_largest_words_say_whether_it_is_learning(page: Page) -> None:
 
 def test_a_run_shows_its_stage_and_the_time_that_is_left(page: Page) -> None:
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "4")
-    expect(page.get_by_text("Preference steps, round 1 · 4 of 20 · about 8 minutes left")).to_be_visible()
+    expect(page.get_by_text("Preference steps, iteration 1 · 4 of 20 · about 8 minutes left")).to_be_visible()
     expect(page.get_by_role("link", name="Watch it learn")).to_have_attribute("href", "#learning/run-4")
+
+
+def test_while_all_of_the_time_left_is_not_known_that_of_the_stage_is_shown(page: Page, site: Site) -> None:
+    site.dashboard.all_runs[0]["seconds_left"] = None
+    visit(page, "now")
+    expect(page.get_by_text("4 of 20 · about 7 minutes left of this stage")).to_be_visible()
 
 
 def test_while_nothing_is_learnt_the_sentence_says_why(page: Page, site: Site) -> None:

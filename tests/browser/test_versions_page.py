@@ -56,7 +56,7 @@ def test_every_version_is_listed_with_its_verdict(page: Page) -> None:
 def test_a_version_opens_with_judges_guards_and_what_it_wrote(page: Page) -> None:
     visit(page, "versions")
     page.get_by_role("link", name="email@2").click()
-    page.wait_for_url("**/#versions/email@2")
+    page.wait_for_url("**/#versions/email%402")
     judges = page.get_by_role("region", name="Judges").get_by_role("row")
     assert judges.nth(0).inner_text().split("\t") == ["candidate", "panel", "nats/token", "authorship", "style"]
     assert judges.nth(2).inner_text().split("\t") == ["DITTO ★", "0.340", "2.754", "0.588", "1.312"]
@@ -67,6 +67,18 @@ def test_a_version_opens_with_judges_guards_and_what_it_wrote(page: Page) -> Non
     page.get_by_role("heading", name="How learning went").click()
     expect(page.get_by_role("region", name="How learning went")).to_contain_text("margin")
     expect(page.get_by_role("link", name="how it was learnt")).to_have_attribute("href", "#learning/run-2")
+
+
+@pytest.mark.parametrize("profile", ["a%2Fb", "100%", "why?", "half&half #1"])
+def test_a_version_is_found_whatever_its_voice_is_called(page: Page, site: Site, profile: str) -> None:
+    for each in site.dashboard.all_versions:
+        each["name"] = each["name"].replace("email", profile)
+    for run in site.dashboard.all_runs:
+        run["version"] = run["version"] and run["version"].replace("email", profile)
+    for place in ("versions", "learning"):
+        visit(page, place)
+        page.get_by_role("link", name=f"{profile}@3", exact=True).first.click()
+        expect(page.get_by_role("heading", name=f"{profile}@3", exact=True, level=2)).to_be_visible()
 
 
 def test_promoting_says_what_spoke_against_it_and_asks(page: Page, site: Site) -> None:
@@ -151,6 +163,17 @@ def test_a_text_is_forgotten_after_it_was_shown_what_would_go(page: Page, site: 
     expect(page.get_by_role("region", name="Receipts").get_by_role("row")).to_have_count(3)
     expect(card(page, "email")).to_contain_text("base")
     assert text not in site.dashboard.demonstrations
+
+
+def test_what_waits_for_a_word_is_forgotten_when_that_is_chosen(page: Page, site: Site) -> None:
+    site.dashboard.held_up = 2
+    visit(page, "versions")
+    page.get_by_label("waits for your word").check()
+    page.get_by_role("button", name="Show what would go").click()
+    page.get_by_role("button", name="Forget 2 texts…").click()
+    page.get_by_role("button", name="Forget", exact=True).click()
+    expect(page.get_by_text("Forgotten: 2 texts. All of it is gone.").last).to_be_visible()
+    assert len(site.dashboard.demonstrations) == 10
 
 
 def test_whoever_cancels_forgets_nothing(page: Page, site: Site) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Command
+from endpoints import note_endpoint, standing_in
 
-from dittod.machine.lock import held
 from dittod.paths import Home
 from dittod.store import Store
-from dittod_service.server import Server, Terms
+from dittod_service.server import Terms
 
 from ..service.conftest import _certificate
 from ..service.fakes import FakeBackend
@@ -39,22 +37,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 @contextmanager
 def running(home: Home, terms: Terms) -> Iterator[FakeBackend]:
-    """An endpoint that stands for a running daemon's."""
+    """Whom the endpoint asks."""
     backend = FakeBackend()
-    server = Server(backend, home.token(), host="127.0.0.1", port=0, terms=terms)
-    note_endpoint(home, server.url)
-    thread = threading.Thread(target=lambda: asyncio.run(server.listen_and_serve()))
-    thread.start()
-    with held(home.lock):
+    with standing_in(home, backend, terms):
         yield backend
-    server.should_exit = True
-    thread.join(15)
-
-
-def note_endpoint(home: Home, url: str) -> None:
-    store = Store(home.store)
-    store.note("endpoint", {"url": url})
-    store.close()
 
 
 @pytest.fixture
@@ -109,7 +95,9 @@ def test_written_settings_are_shown_kept_and_proved(home: Home, backend: FakeBac
     code, out, err = dittod("connect", "continue", "--write")
     assert code == 0 and out == "", err
     assert "+  - name: ditto" in err and "+DITTO_TOKEN=«TOKEN»" in err and home.token() not in err
-    assert "as it was: " in err and "config.yaml.dittod-backup-" in err
+    (kept,) = (home.root / "backups").iterdir()
+    assert f"as it was: {kept}\n" in err and kept.name.startswith("continue-config.yaml-")
+    assert kept.read_text() == "# mine\nname: Mine\nversion: 1.0.0\nschema: v1\n" and "Mine" not in err
     assert config.read_text().startswith("# mine\nname: Mine\n")
     assert yaml.safe_load(config.read_text())["models"][0]["apiBase"] == f"{address(home)}/v1"
     before = sorted(each.name for each in config.parent.iterdir())
@@ -169,7 +157,19 @@ def test_over_tls_the_certificate_has_to_hold_for_the_address(home: Home, dittod
 def test_where_there_is_no_file_writing_says_what_to_do(home: Home, backend: FakeBackend, dittod: Command) -> None:
     code, out, err = dittod("connect", "open-webui", "--write")
     assert code == 1 and "Admin Panel" in err and "Open WebUI has no file that dittod could write" in err
-    assert home.token() in out and backend.asked == []
+    assert '"$(dittod token)"' in out and home.token() not in out and backend.asked == []
+
+
+def test_a_file_with_the_token_that_git_would_take_along_is_told(
+    home: Home, backend: FakeBackend, dittod: Command
+) -> None:
+    project = home.root.parent / "project"
+    (project / ".git").mkdir(parents=True)  # of which git knows nothing, so that it cannot say
+    said = f"{project / '.env'} has your token in it, and git does not ignore it"
+    code, _, err = dittod("connect", "env", "--folder", str(project), "--write")
+    assert code == 0 and said in err
+    assert said in json.loads(dittod("connect", "env", "--folder", str(project), "--write", "--json")[1])["warnings"][0]
+    assert "git" not in dittod("connect", "litellm", "--folder", str(project), "--write")[2]  # its file has no token
 
 
 def test_without_a_daemon_the_settings_are_there_and_the_way_to_start_it(home: Home, dittod: Command) -> None:

@@ -1,15 +1,17 @@
-"""Clients' own files: what is shown of a change, and that it is made whole, with what was there kept beside it."""
+"""Clients' own files: what is shown of a change, and that it is made whole, with what was there kept in our home."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
 from dittod.clients import files
-from dittod.clients.files import difference, planned, write
+from dittod.clients.files import Change, difference, planned
+from dittod.clients.formats import text_of
 from dittod.clients.shape import Part
 from dittod.errors import SettingsError
 
@@ -30,8 +32,12 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def backups(folder: Path) -> list[Path]:
-    return [each for each in folder.iterdir() if ".dittod-backup-" in each.name]
+def write(change: Change) -> Path | None:
+    return files.write(change, Path.home() / "dittods" / "backups", "a-client")
+
+
+def backups(home: Path) -> list[Path]:
+    return list((home / "dittods" / "backups").glob("*"))
 
 
 def test_a_file_that_is_not_there_is_made_with_its_folders_for_its_owner_alone(home: Path) -> None:
@@ -42,7 +48,7 @@ def test_a_file_that_is_not_there_is_made_with_its_folders_for_its_owner_alone(h
     assert [each.name for each in keys.parent.iterdir()] == ["keys.json"]
 
 
-def test_what_was_there_is_kept_beside_it_for_its_owner_alone(home: Path) -> None:
+def test_what_was_there_is_kept_in_dittods_home_for_its_owner_alone(home: Path) -> None:
     settings = home / ".config" / "zed" / "settings.json"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"theme": "One"}')
@@ -50,6 +56,9 @@ def test_what_was_there_is_kept_beside_it_for_its_owner_alone(home: Path) -> Non
     kept = write(planned(part("zed"), None, KEY))
     assert kept is not None and kept.read_text() == '{"theme": "One"}' and mode(kept) == 0o600
     assert mode(settings) == 0o644  # no key came into it
+    assert backups(home) == [kept] and mode(kept.parent) == 0o700
+    assert re.fullmatch(r"a-client-settings\.json-\d{8}-\d{6}-[0-9a-f]{8}", kept.name)
+    assert [each.name for each in settings.parent.iterdir()] == ["settings.json"]
     assert not planned(part("zed"), None, KEY).is_needed
 
 
@@ -71,7 +80,7 @@ def test_a_link_stays_a_link_and_its_target_is_changed(home: Path) -> None:
     link.symlink_to(dotfiles / "zed.json")
     write(planned(part("zed"), None, KEY))
     assert link.is_symlink() and "127.0.0.1" in (dotfiles / "zed.json").read_text()
-    assert len(backups(dotfiles)) == 1 and backups(link.parent) == []
+    assert len(list(dotfiles.iterdir())) == len(list(link.parent.iterdir())) == len(backups(home)) == 1
 
 
 def test_a_link_to_nothing_gets_its_target(home: Path) -> None:
@@ -90,6 +99,32 @@ def test_a_file_that_changes_meanwhile_is_left_alone(home: Path) -> None:
     with pytest.raises(SettingsError, match="has changed meanwhile"):
         write(change)
     assert settings.read_text() == "dark-mode: false\n" and backups(home) == []
+
+
+def test_a_file_that_changes_while_the_new_one_is_made_is_left_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = home / ".aider.dittod.conf.yml"
+    settings.write_text("dark-mode: true\n")
+    change, sync = planned(part("aider"), None, KEY), os.fsync
+
+    def another_writes(descriptor: int) -> None:
+        sync(descriptor)
+        settings.write_text("dark-mode: false\n")
+
+    monkeypatch.setattr(os, "fsync", another_writes)
+    with pytest.raises(SettingsError, match="has changed meanwhile"):
+        write(change)
+    assert settings.read_text() == "dark-mode: false\n" and backups(home) == []
+    assert {each.name for each in home.iterdir()} == {settings.name, "dittods"}
+
+
+def test_two_writes_within_a_second_keep_two_backups(home: Path) -> None:
+    settings = home / ".aider.dittod.conf.yml"
+    for text in ("dark-mode: true\n", "dark-mode: false\n"):
+        settings.write_text(text)
+        write(planned(part("aider"), None, KEY))
+    assert {each.read_text() for each in backups(home)} == {"dark-mode: true\n", "dark-mode: false\n"}
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,20 +154,36 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_with_a_hint(home: Path) -> 
         planned(part("zed"), None, KEY)
 
 
-def test_no_secret_is_in_what_is_shown_of_a_change(home: Path) -> None:
-    variables = home / "project"
-    variables.mkdir()
-    (variables / ".env").write_text("OPENAI_API_KEY=sk-somebody-elses\nHF_TOKEN='hf_abcdef'\nMAX_TOKENS=500\n")
-    change = planned(part("env"), variables, KEY)
-    shown = "\n".join(difference(change, KEY))
-    assert KEY not in shown and "sk-somebody" not in shown and "hf_abc" not in shown
-    assert "+OPENAI_API_KEY=«TOKEN»" in shown and "-OPENAI_API_KEY=«…»" in shown and "MAX_TOKENS=500" in shown
+def shown(which: Part, folder: Path | None = None) -> list[str]:
+    return difference(planned(which, folder, KEY), KEY)
 
 
-def test_references_to_secrets_are_shown_as_they_are(home: Path) -> None:
-    shown = "\n".join(difference(planned(part("continue"), None, KEY), KEY))
-    assert "apiKey: ${{ secrets.DITTO_TOKEN }}" in shown
-    assert 'env_key = "DITTO_TOKEN"' in "\n".join(difference(planned(part("codex"), None, KEY), KEY))
+def test_of_a_change_nothing_is_shown_but_our_own_lines(home: Path) -> None:
+    """No list of what a secret looks like is complete."""
+    (home / ".env").write_text(
+        "PASSPHRASE=correcthorse\nDB=postgres://u:hunterpass@h/x\nOPENAI_API_KEY=sk-somebody-elses\n"
+        "OPENAI_MODEL=gpt-4 # of Ann's\n"
+    )
+    assert shown(part("env"), home) == [
+        "+OPENAI_API_KEY=«TOKEN»",
+        "+OPENAI_BASE_URL=http://127.0.0.1:3488/v1",
+        "+OPENAI_API_BASE=http://127.0.0.1:3488/v1",
+        "not shown, as other keys may be in them: lines that go: 2, lines that come: 1",
+    ]
+
+
+def test_a_line_of_ours_that_stands_beside_others_things_is_not_shown(home: Path) -> None:
+    keys = home / ".config" / "io.datasette.llm" / "keys.json"
+    keys.parent.mkdir(parents=True)
+    keys.write_text('{"anthropic": "onlylettershere", "x": "a/b/c=d"}')
+    assert shown(part("llm", 1)) == ["not shown, as other keys may be in them: lines that go: 1, lines that come: 1"]
+    keys.write_text('{\n  "anthropic": "onlylettershere"\n}')
+    assert shown(part("llm", 1))[:-1] == ['+  "dittod": "«TOKEN»"']
+
+
+def test_of_a_new_file_all_is_shown_but_the_token(home: Path) -> None:
+    for which in (part("continue"), part("codex"), part("llm", 1)):
+        assert shown(which) == [f"+{line}" for line in text_of(which).replace(KEY, "«TOKEN»").splitlines()]
 
 
 def test_folders_of_clients_are_where_their_variables_say(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

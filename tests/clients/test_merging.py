@@ -76,7 +76,6 @@ def lines_lost(old: str, new: str) -> list[str]:
         (CONTINUE.replace("\n", "\r\n"), part("continue")),
         ("export OPENAI_BASE_URL=http://x.example # old\nPATH=/bin\n", part("continue", 1)),
         ("# nothing yet\n", part("continue")),
-        ('# mine\nmodel_reasoning_effort = "low" # fast\n\n[tui]\nnotifications = true # yes\n', part("codex")),
         ('[{"name": "Somewhere", "vendor": "customendpoint", "models": []}]', part("vscode")),
         ("[]", part("vscode")),
         ("[\n\t// none yet\n]\n", part("vscode")),
@@ -114,6 +113,11 @@ def test_what_was_written_for_another_address_is_brought_up_to_date() -> None:
                 assert merged(text_of(old), new) == text_of(new)
 
 
+def test_a_file_in_toml_that_has_all_of_it_is_left_as_it_is() -> None:
+    text = f'# mine\nmodel_reasoning_effort = "low"\n{text_of(part("codex"))}'
+    assert merged(text, part("codex")) == text
+
+
 def test_another_model_comes_beside_the_first() -> None:
     both = merged(text_of(part("zed")), part("zed", model="ditto/email"))
     models = json.loads(both)["language_models"]["openai_compatible"]["dittod"]["available_models"]
@@ -135,9 +139,22 @@ def test_another_model_comes_beside_the_first() -> None:
         ("models: [{name: a}, # one\n {name: b}]\n", part("continue"), "a comment would be lost"),
         ("models:\n  - &one {name: ditto}\nrules: [*one]\n", part("continue"), "would not stay as it is"),
         ("a: !!python/object:os.system x\n", part("continue"), "not valid YAML"),
+        ('{"a": NaN}', part("zed"), "line 1 is not valid JSON"),
+        ('{"a":\n-Infinity}', part("zed"), "line 2 is not valid JSON"),
+        ('{"a": ' + "9" * 5000 + "}", part("zed"), "line 1 is not valid JSON"),
+        ('{"a":\n"b\n"}', part("zed"), "line 2 is not valid JSON"),
         ("model = \n", part("codex"), "line 1 is not valid TOML"),
-        ('a = """\nmodel = "x"\n"""\nmodel = "y"\n', part("codex"), "would not stay as it is"),
-        ("model_providers = { dittod = { name = 'x' } }\n", part("codex"), "would not stay"),
+        ('model = "ditto"\n\n[tui]\nnotifications = true\n', part("codex"), "TOML is not merged"),
+        ('model = "y" # mine\n', part("codex"), "TOML is not merged"),
+        ("# mine\n", part("codex"), "TOML is not merged"),
+        ("null\n", part("llm", 1), "would not stay as it is"),
+        ("~\n", part("llm"), "would not stay as it is"),
+        ("---\n...\n", part("llm"), "would not stay as it is"),
+        ("x: &b\n  models: []\n<<: *b\nname: a\n", part("continue"), "from an anchor"),
+        ("models: &a\n  - *a\n", part("continue"), "nested without an end"),
+        ('{"a": \u0661}', part("zed"), "line 1 is not valid JSON"),
+        ('A=1\nK="a\nOPENAI_MODEL=inside\nb"\n', part("env"), "line 2 does not end its value"),
+        ("OPENAI_MODEL=a\\\nb\n", part("env"), "line 1 does not end its value"),
     ],
 )
 def test_what_cannot_be_merged_is_left_as_it_is(text: str, which: Part, because: str) -> None:
@@ -145,9 +162,26 @@ def test_what_cannot_be_merged_is_left_as_it_is(text: str, which: Part, because:
         merged(text, which)
 
 
+@pytest.mark.parametrize(
+    ("line", "new"),
+    [
+        ("OPENAI_MODEL=gpt-4 # the good one", "OPENAI_MODEL=ditto # the good one"),
+        ("export OPENAI_MODEL='gpt # 4'\t# quoted", "export OPENAI_MODEL=ditto\t# quoted"),
+        ('OPENAI_MODEL="a \\" # b" # c "d', 'OPENAI_MODEL=ditto # c "d'),
+        ("OPENAI_MODEL= # none yet", "OPENAI_MODEL=ditto # none yet"),
+        ("OPENAI_MODEL=a#b", "OPENAI_MODEL=ditto"),
+        ("OPENAI_MODEL=my own model  ", "OPENAI_MODEL=ditto"),
+    ],
+)
+def test_a_variable_keeps_the_comment_behind_it(line: str, new: str) -> None:
+    assert merged(f"# it's mine\n{line}\nX=1\n", part("env")).startswith(f"# it's mine\n{new}\nX=1\n")
+
+
 def test_no_reason_quotes_the_file() -> None:
     secret = "kq-5521-8890"
     for text, which in [
+        (f"x: &b\n  models: [{secret}]\n<<: *b\n", part("continue")),
+        (f"X='{secret}\n", part("env")),
         (f'{{"{secret}": }}', part("zed")),
         (f"{secret}: [\n", part("continue")),
         (f"{secret} = = 3\n", part("codex")),

@@ -13,7 +13,7 @@ import pytest
 from dittod.clients import all_clients
 from dittod.clients.formats import text_of
 from dittod.clients.proving import Asked, ask, read_back
-from dittod.errors import DittodError
+from dittod.errors import DittodError, EngineUnavailable
 
 from .texts import KEY
 
@@ -108,6 +108,12 @@ def test_a_refusal_is_told_in_the_endpoints_words(told: Told) -> None:
     with pytest.raises(DittodError, match="The key is not right") as raised:
         ask(asked_as("zed", told.url), None)
     assert raised.value.hint == "Ask dittod token"
+
+
+def test_an_endpoint_without_an_engine_is_one_to_come_back_to(told: Told) -> None:
+    told.status, told.events = 503, ['{"error": {"message": "the engine is not running"}}']
+    with pytest.raises(EngineUnavailable, match="the engine is not running"):
+        ask(asked_as("zed", told.url), None)
 
 
 def test_a_server_that_is_no_endpoint_is_told_by_its_number(told: Told) -> None:

@@ -75,6 +75,7 @@ class Reader:
 
 
 MEANT = {
+    "email@2": "ditto/email",  # nothing is learnt here
     "--folder FOLDER": "--folder .",
     "dry-run PATH": "dry-run better.txt",
 }

@@ -60,9 +60,11 @@ def test_every_page_of_the_guide_is_one_step_from_the_readme() -> None:
     assert set(GUIDE) - {README} <= reached
 
 
-def test_every_picture_is_shown() -> None:
+def test_every_picture_is_shown_and_light() -> None:
     shown = {target_of(page, link)[0] for page in GUIDE for link in inner(page)}
-    assert {each for each in DOCS.iterdir() if each.suffix in (".svg", ".png", ".webp")} <= shown
+    pictures = {each for each in DOCS.iterdir() if each.suffix in (".svg", ".png", ".webp")}
+    assert pictures <= shown
+    assert all(each.stat().st_size < 150_000 for each in pictures)
 
 
 def commands_in(text: str) -> set[str]:

@@ -118,6 +118,11 @@ def test_what_a_failed_step_held_is_gone_when_memory_is_given_back(
     assert b"memory ran out" in output.getvalue()
 
 
+def test_the_parent_hears_what_the_engine_keeps_within(tmp_path: Path) -> None:
+    room = Room("m", Device("cpu", 4, 10**10, False), 1600)
+    assert worker.Worker(tiny_base(tmp_path), room, io.BytesIO())._ready().budget_bytes == 1600
+
+
 def test_beside_an_update_conversations_keep_no_more_than_its_plan_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,10 +19,10 @@ from dittod.ingest import folder as folder_module
 from dittod.ingest import growth
 from dittod.ingest.brake import BRAKE
 from dittod.ingest.demonstrations import Owner
-from dittod.ingest.folder import Folder, is_mounted, missing_files
+from dittod.ingest.folder import Folder, missing_files
 from dittod.ingest.process import Answer, NotNow, Reader
 from dittod.ingest.watch import FoundFile, found_file, relative_key
-from dittod.paths import MARKER
+from dittod.paths import MARKER, is_mounted
 from dittod.store import Store
 from dittod.types import Adapter, Verdict
 
@@ -505,14 +505,15 @@ def test_a_folder_that_cannot_be_listed_forgets_nothing_and_stops_nothing(
     assert len(bench.completions("locked")) == 1 and len(bench.completions()) == 1
 
 
-def test_another_watched_folder_is_made_ready_and_what_was_in_the_first_is_gone(bench: Bench) -> None:
+def test_another_watched_folder_is_made_ready_and_what_was_in_the_first_waits_for_a_word(bench: Bench) -> None:
     bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
     bench.settle()
     bench.root = bench.root.with_name("elsewhere")
     bench.restart()
     bench.write("b.eml", _mail("Bob <bob@x.example>", "Rain"))
     bench.settle()
-    assert bench.completions() == ["Rain is what I wanted to tell you today."]
+    assert bench.completions() == [f"{what} is what I wanted to tell you today." for what in ("Tea", "Rain")]
+    assert bench.store.noted(BRAKE)["demonstrations"] == 1
 
 
 def test_a_folder_exchanged_for_another_forgets_nothing_until_its_own_is_back(bench: Bench) -> None:
@@ -1101,6 +1102,67 @@ def test_identities_that_were_mistyped_do_not_take_what_was_learnt_along(bench: 
     bench.restart()
     bench.settle()
     assert _is_served(bench) and bench.store.noted(BRAKE) == {} and bench.store.receipts() == []
+
+
+def _watch(bench: Bench, root: Path) -> None:
+    """From the next start on, which is now."""
+    bench.root = root
+    bench.restart()
+    bench.settle()
+
+
+def test_where_another_folder_is_watched_not_even_one_text_goes_until_the_user_says_so(
+    bench: Bench, tmp_path: Path
+) -> None:
+    _write_many(bench, 3)
+    bench.settle()
+    before = bench.root
+    _watch(bench, tmp_path / "new")
+    bench.restart()
+    bench.settle()
+    bench.settle()
+    assert len(bench.completions()) == 3 and "another folder is watched" in bench.store.noted(BRAKE)["sentence"]
+    _watch(bench, before)
+    assert len(bench.completions()) == 3 and bench.store.noted(BRAKE) == {} and bench.store.receipts() == []
+    (before / "0.eml").unlink()
+    bench.settle()
+    assert len(bench.completions()) == 2 and bench.store.noted(BRAKE) == {}
+
+
+def test_once_the_user_has_said_so_another_folder_is_watched_like_any(bench: Bench, tmp_path: Path) -> None:
+    _write_many(bench, 3)
+    bench.settle()
+    _watch(bench, tmp_path / "new")
+    bench.store.forget_files(missing_files(bench.root, bench.store.files()), 5.0)
+    bench.store.note(BRAKE, {})
+    paths = _write_many(bench, 2)
+    bench.settle()
+    assert len(bench.completions()) == 2
+    paths[0].unlink()
+    bench.settle()
+    assert len(bench.completions()) == 1 and bench.store.noted(BRAKE) == {}
+
+
+def test_a_folder_that_was_moved_with_its_files_is_no_news(bench: Bench, tmp_path: Path) -> None:
+    paths = _write_many(bench, 3)
+    bench.settle()
+    bench.root.rename(tmp_path / "moved")
+    _watch(bench, tmp_path / "moved")
+    (bench.root / paths[0].name).unlink()
+    bench.settle()
+    assert len(bench.completions()) == 2 and bench.store.noted(BRAKE) == {}
+
+
+def test_what_lies_under_the_same_name_in_another_folder_does_not_take_the_text_along(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.write("a.eml", _mail("Bob <bob@x.example>", "Tea"))
+    bench.settle()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.eml").write_text(_mail("Bob <bob@x.example>", "Rain and hail"))
+    _watch(bench, tmp_path / "new")
+    bench.settle()
+    assert len(bench.completions()) == 2 and bench.store.noted(BRAKE)["demonstrations"] == 1
 
 
 def test_a_kill_between_reading_and_forgetting_is_made_up_for_at_the_next_start(

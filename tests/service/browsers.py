@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from .conftest import BEARER
 
@@ -40,8 +41,11 @@ class Browser:
 def asked(app: Starlette, method: str, path: str, url: str = HERE, **given: object) -> httpx.Response:
     """One request, with nothing that it is not given."""
 
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "server": ("127.0.0.1", 3488)}, receive, send)  # an address, whatever name was asked for
+
     async def request() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url=url) as client:
             return await client.request(method, path, **given)
 
     return asyncio.run(request())

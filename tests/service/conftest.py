@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from dittod_service.app import Limits, create_app
 from dittod_service.server import Server
 
+from .dashboards import FakeDashboard
 from .fakes import FakeBackend
 
 TOKEN = "a-token-of-this-test"
@@ -35,6 +36,11 @@ def backend() -> FakeBackend:
 @pytest.fixture
 def app(backend: FakeBackend) -> Starlette:
     return create_app(backend, TOKEN, limits=Limits(body_bytes=100_000, keep_alive_seconds=0.05))
+
+
+@pytest.fixture
+def dashboard() -> FakeDashboard:
+    return FakeDashboard()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dittod.errors import NotFound, RequestError
+from dittod.errors import HasChanged, NotFound, RequestError
 from dittod.serving import Document
 from dittod.types import demonstration_id
 
@@ -33,6 +33,7 @@ from .shown import (
     a_step,
     a_version,
     an_open_run,
+    stages,
 )
 
 
@@ -49,6 +50,8 @@ class FakeDashboard:
     all_receipts: list[Document] = field(default_factory=list[Document])
     judged: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     paused_until: float | None = None
+    kept_days: dict[str, float] = field(default_factory=dict[str, float])  # questions and answers, by profile
+    held_up: int = 0  # texts, the first ones, whose files are gone and wait for a word
     error: Exception | None = None  # raised instead of everything
     looks: int = 0  # at the digest
     threads: set[str] = field(default_factory=set[str])  # in which it was asked
@@ -66,8 +69,8 @@ class FakeDashboard:
         self.all_runs = [an_open_run(), *done]
         taken = [
             *(("supervised", n, 0) for n in range(1, 9)),
-            ("sampling", 1, 1),
-            *(("dpo", n, 1) for n in range(1, 5)),
+            ("sampling", 1, 0),
+            *(("dpo", n, 0) for n in range(1, 5)),
         ]
         course = [a_step(place, *each) for place, each in enumerate(taken, start=1)]
         self.steps = {run["id"]: [*course] for run in self.all_runs}
@@ -143,8 +146,9 @@ class FakeDashboard:
     def run(self, id: str, after: int) -> Document:
         self._seen()
         run = _one(self.all_runs, "update", lambda each: each["id"] == id)
-        samples = self.samples if run["state"] == "running" else []
-        return {**run, "steps": [each for each in self.steps[id] if each["place"] > after], "samples": samples}
+        since = after if after in [each["place"] for each in self.steps[id]] else 0
+        steps = [each for each in self.steps[id] if each["place"] > since]
+        return {**run, "after": since, "steps": steps, "samples": self.samples if run["state"] == "running" else []}
 
     def versions(self) -> Document:
         self._seen()
@@ -200,7 +204,7 @@ class FakeDashboard:
 
     def clients(self, url: str) -> Document:
         self._seen()
-        return {"url": url, "clients": [a_client(url, *each) for each in CLIENTS]}
+        return {"url": f"{url}/v1", "clients": [a_client(url, *each) for each in CLIENTS]}
 
     def digest(self) -> dict[str, str]:
         self._seen()
@@ -256,6 +260,8 @@ class FakeDashboard:
 
     def pause(self, seconds: float | None) -> None:
         self._seen()
+        if seconds is not None and not 0 < seconds <= 365 * DAY:
+            raise RequestError("that is no length of time", "give up to a year", param="seconds")
         self.paused_until = time.time() + (seconds or 10 * 365 * DAY)
 
     def resume(self) -> None:
@@ -270,9 +276,12 @@ class FakeDashboard:
         self._serve(found["name"])
         return found
 
-    def roll_back(self, profile: str) -> None:
+    def roll_back(self, profile: str, shown: str) -> None:
         self._seen()
         self._check(profile)
+        served = self.versions()["served"][profile]
+        if served != shown:
+            raise HasChanged(f"by now {served} is served, and not {shown}", "look again")
         self._serve(self._served_before.pop() if self._served_before else "base")
 
     def pin(self, wanted: str, pinned: bool) -> Document:
@@ -286,10 +295,13 @@ class FakeDashboard:
         self._seen()
         return self._planned(targets, profile)[1]
 
-    def forget(self, targets: list[str], profile: str | None) -> Document:
+    def forget(self, targets: list[str], profile: str | None, texts: int) -> Document:
         self._seen()
         going, document = self._planned(targets, profile)
+        if len(going) != texts:
+            raise HasChanged(f"by now it would be {len(going)} texts, and not {texts}", "look again")
         self.demonstrations = [each for each in self.demonstrations if each not in going]
+        self.held_up = self.held_up if targets or profile else 0
         gone = {version for receipt in document["receipts"] for version in receipt["adapters"]}
         for each in self.all_versions:
             if each["name"] in gone:
@@ -297,11 +309,11 @@ class FakeDashboard:
         self.all_receipts += [{**each, "finished": True} for each in document["receipts"]]
         return {"receipts": self.all_receipts[-len(document["receipts"]) :], "finished": True}
 
-    def judge(self, profile: str, chosen: str, other: str) -> Document:
-        self._check(profile)
-        if chosen == other:
-            raise RequestError("the two are the same model", "compare two different ones", param="other")
-        self.judged.append((profile, chosen, other))
+    def judge(self, chosen: str, other: str) -> Document:
+        names = [each if each == "base" else str(self._version(each)["name"]) for each in (chosen, other)]
+        if names[0] == names[1]:
+            raise RequestError(f"both answers are by {names[0]}", "compare two versions", param="other")
+        self.judged.append(("email", names[0], names[1]))  # the only voice with versions here
         return self.judgements()
 
     def advance(self) -> None:
@@ -312,10 +324,10 @@ class FakeDashboard:
         steps = self.steps[run["id"]]
         if run["done"] >= run["of"]:
             run.update(state="done", finished_at=NOW + 900, version="email@3", promoted=True, seconds_left=None)
-            run["stages"] = [{**each, "state": "done"} for each in run["stages"]]
+            run["stages"] = stages(len(run["stages"]))
             return
         run["done"] += 1
-        steps.append(a_step(steps[-1]["place"] + 1, "dpo", run["done"], 1))
+        steps.append(a_step(steps[-1]["place"] + 1, "dpo", run["done"]))
         run.update(figures=steps[-1]["figures"], seconds_left=30.0 * (run["of"] - run["done"]))
 
     # how it finds things
@@ -360,7 +372,7 @@ class FakeDashboard:
             "Nine, at the mill. Rain too.",
         )
         return {
-            "iteration": 1,
+            "iteration": 0,
             "demonstration_id": asked["id"],
             "prompt": asked["prompt"],
             "text": text[number],
@@ -370,7 +382,7 @@ class FakeDashboard:
     def _profile(self, name: str) -> Document:
         version = next((each for each in self.all_versions if each["served"] and each["profile"] == name), None)
         run = next((r for r in self.all_runs if r["profile"] == name and r["state"] in ("requested", "running")), None)
-        shown = ("id", "state", "phase", "iteration", "done", "of", "figures", "paused", "notes")
+        shown = ("id", "state", "phase", "iteration", "done", "of", "figures", "paused", "seconds_left", "notes")
         return {
             "name": name,
             "demonstrations": sum(not each["excluded"] for each in self._of(name)),
@@ -403,6 +415,7 @@ class FakeDashboard:
             "masked": dict(sum((Counter(each["masked"]) for each in files), Counter[str]())),
             "removed": dict(sum((Counter(each["removed"]) for each in files), Counter[str]())),
             "words": sum(each["words"] for each in own if not each["excluded"]),
+            "kept_days": self.kept_days.get(name),
         }
 
     def _tally(self, profile: str, one: str, other: str, count: int) -> Document:
@@ -412,13 +425,19 @@ class FakeDashboard:
 
     def _planned(self, targets: list[str], profile: str | None) -> tuple[list[Document], Document]:
         """What goes, and the document that says so."""
-        if profile is not None:
-            self._check(profile)
-        going = [each for each in self.demonstrations if each["profile"] == profile or _is_meant(each, targets)]
+        going = self._going(targets, profile)
         if not going:
-            raise NotFound("nothing was learnt from that", "see what there is with: dittod demos list")
+            why = "nothing was learnt from that" if targets or profile else "nothing waits for a word from you"
+            raise NotFound(why, "see what there is with: dittod demos list")
         receipts = [self._would_go(name, going) for name in ALIASES if any(each["profile"] == name for each in going)]
         return going, {"receipts": receipts, "finished": False}
+
+    def _going(self, targets: list[str], profile: str | None) -> list[Document]:
+        if profile is not None:
+            self._check(profile)
+        elif not targets:
+            return self.demonstrations[: self.held_up]
+        return [each for each in self.demonstrations if each["profile"] == profile or _is_meant(each, targets)]
 
     def _would_go(self, profile: str, going: list[Document]) -> Document:
         own = [each for each in going if each["profile"] == profile]

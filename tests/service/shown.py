@@ -8,16 +8,19 @@ import hashlib
 from typing import Any
 
 from dittod.serving import Document
+from dittod.stages import Course
 from dittod.types import demonstration_id
+
+from .fakes import EMAIL
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
 ALIASES = {"default": "ditto", "email": "ditto/email"}
 REASONS = {
-    "learn": "learnt from",
-    "hold out": "held out: the gate judges by it",
+    "learn": "learnt: recent, a short mail",
+    "hold out": "held out: among the latest",
     "spare": "not needed: newer ones are enough",
-    "copy": "left aside: nearly the same as a newer one",
+    "copy": "left aside: nearly the same words as a newer one",
     "excluded": "excluded by you",
 }
 MAILS = (
@@ -37,13 +40,7 @@ MAILS = (
     ("two small things", "First, thank you. Second, the ladder: I need it on Friday."),
     ("the fair", "We sold all the jam and none of the candles. Next year, more jam."),
 )
-STAGES = (
-    ("supervised", 0, "Supervised start"),
-    ("reference", 0, "Reference log-probs"),
-    ("sampling", 1, "Samples, round 1"),
-    ("dpo", 1, "Preference steps, round 1"),
-    ("gate", 0, "The gate"),
-)
+COURSE = Course(supervised_steps=8, dpo_steps=20, resample_every=20)
 VERDICTS = (
     (True, "preferred to base by 0.61 units of the panel (0.32 to 0.90)", "+0.61 (0.32 to 0.90)"),
     (False, "not clearly better than email@1: the interval reaches to -0.05", "+0.12 (-0.05 to 0.29)"),
@@ -99,7 +96,8 @@ def a_file(number: int, profile: str = "email", **other: Any) -> Document:
 def a_version(number: int, state: str) -> Document:
     """Of the voice of mails."""
     promoted, reason, panel = VERDICTS[number - 1]
-    id = hashlib.sha256(f"email@{number}".encode()).hexdigest()[:32]
+    made_up = hashlib.sha256(f"email@{number}".encode()).hexdigest()[:32]
+    id = EMAIL.id if number == 3 else made_up  # the one that the fake endpoint answers with
     return {
         "id": id,
         "profile": "email",
@@ -137,7 +135,14 @@ def a_step(place: int, phase: str, step: int, iteration: int = 0) -> Document:
     """Log-probs drift apart as they do where learning goes well."""
     figures = {
         "supervised": {"loss": 3.2 * 0.9**step, "grad_norm": 1.1, "learning_rate": 2e-4},
-        "sampling": {"samples": 24.0, "eos_rate": 0.9, "tokens": 31.0},
+        "sampling": {
+            "samples": 24.0,
+            "mean_tokens": 31.0,
+            "eos_rate": 0.9,
+            "policy_logps": -44.0,
+            "reference_logps": -41.5,
+            "drift": -2.5,
+        },
         "dpo": {
             "loss": 0.69 * 0.95**step,
             "chosen_logps": -42.0 + 0.3 * step,
@@ -175,19 +180,31 @@ def a_run(id: str, state: str, **other: Any) -> Document:
         "of": 0,
         "figures": {},
         "paused": None,
-        "stages": [{"phase": phase, "iteration": it, "title": title, "state": "done"} for phase, it, title in STAGES],
+        "stages": stages(len(COURSE.stages())),
         "seconds_left": None,
         **other,
     }
 
 
+def stages(done: int) -> list[Document]:
+    """So many are behind it, and it is at none."""
+    return [
+        {
+            "phase": each.phase,
+            "iteration": each.iteration,
+            "title": each.title,
+            "state": "done" if number < done else "to come",
+            "seconds_left": 0.0 if number < done else None,
+        }
+        for number, each in enumerate(COURSE.stages())
+    ]
+
+
 def an_open_run() -> Document:
     """In the midst of its preference steps."""
-    stages = [
-        {"phase": phase, "iteration": iteration, "title": title, "state": state}
-        for (phase, iteration, title), state in zip(STAGES, ("done", "done", "done", "now", "to come"), strict=True)
-    ]
-    other = {"phase": "dpo", "iteration": 1, "done": 4, "of": 20, "stages": stages, "seconds_left": 480.0}
+    there = stages(3)
+    there[3].update(state="now", seconds_left=420.0)
+    other = {"phase": "dpo", "iteration": 0, "done": 4, "of": 20, "stages": there, "seconds_left": 480.0}
     return a_run("run-4", "running", requested_at=NOW, **other)
 
 
@@ -214,5 +231,7 @@ def a_client(url: str, name: str, title: str, about: str, language: str, text: s
         "tried": name == "env",
         "parts": [{"path": path, "language": language, "text": text.replace("URL", url)}],
         "steps": ["Choose the model ditto in its settings."],
+        "origins": [],
+        "least_tokens": 0,
         "command": f"dittod connect {name} --write",
     }

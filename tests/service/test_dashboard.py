@@ -16,16 +16,11 @@ from dittod_service.openapi import document
 from .browsers import Browser, asked, signed_in
 from .conftest import BEARER, TOKEN
 from .dashboards import FakeDashboard
-from .fakes import FakeBackend
+from .fakes import EMAIL, FakeBackend
 from .wire import error_of
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "Write to Ann"}]}
 OF_PAGE = ("/dashboard/", "/static/")
-
-
-@pytest.fixture
-def dashboard() -> FakeDashboard:
-    return FakeDashboard()
 
 
 @pytest.fixture
@@ -160,7 +155,7 @@ def test_versions_are_promoted_pinned_and_rolled_back(browser: Browser) -> None:
         return str(posted(browser, "versions", body)["served"]["email"])
 
     assert served({"do": "promote", "version": "email@1"}) == "email@1"
-    assert served({"do": "rollback", "profile": "email"}) == "email@3"
+    assert served({"do": "rollback", "profile": "email", "version": "email@1"}) == "email@3"
     for do, pinned in (("pin", True), ("unpin", False)):
         told = posted(browser, "versions", {"do": do, "version": "email@2"})
         assert next(each["pinned"] for each in told["versions"] if each["number"] == 2) is pinned
@@ -171,11 +166,26 @@ def test_forgetting_is_rehearsed_before_it_is_done(browser: Browser, dashboard: 
     planned = posted(browser, "forget", {"targets": [id], "rehearse": True})
     assert planned["receipts"][0]["adapters"] == ["email@3", "email@2", "email@1"]
     assert len(dashboard.demonstrations) == 12
-    done = posted(browser, "forget", {"targets": [id], "rehearse": False})
+    done = posted(browser, "forget", {"targets": [id], "texts": 1, "rehearse": False})
     assert done["finished"] and len(dashboard.demonstrations) == 11
     assert got(browser, "receipts")["receipts"][-1]["demonstrations"] == 1
-    posted(browser, "forget", {"profile": "default", "rehearse": False})
+    posted(browser, "forget", {"profile": "default", "texts": 1, "rehearse": False})
     assert {each["profile"] for each in dashboard.demonstrations} == {"email"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("versions", {"do": "rollback", "profile": "email", "version": "email@2"}, "By now email@3 is served"),
+        ("forget", {"profile": "email", "texts": 10, "rehearse": False}, "By now it would be 11 texts"),
+    ],
+)
+def test_what_is_not_as_it_was_shown_when_it_was_confirmed_is_not_done(
+    browser: Browser, dashboard: FakeDashboard, path: str, body: object, said: str
+) -> None:
+    response = browser.ask("POST", f"/dashboard/{path}", json=body)
+    assert response.status_code == 409 and error_of(response)["message"].startswith(said)
+    assert len(dashboard.demonstrations) == 12 and dashboard.versions()["served"]["email"] == "email@3"
 
 
 def test_nothing_is_forgotten_by_a_slip(browser: Browser, dashboard: FakeDashboard) -> None:
@@ -184,8 +194,14 @@ def test_nothing_is_forgotten_by_a_slip(browser: Browser, dashboard: FakeDashboa
         ({"targets": [id]}, "rehearse"),
         ({"targets": [id], "rehearse": None}, "rehearse"),
         ({"targets": [id], "rehearse": "false"}, "rehearse"),
+        ({"targets": [id], "rehearse": False}, "texts"),
+        ({"targets": [id], "texts": -1, "rehearse": False}, "texts"),
         ({"rehearse": False}, "targets"),
         ({"targets": [id], "profile": "email", "rehearse": False}, "targets"),
+        ({"targets": [], "rehearse": False}, "targets"),
+        ({"targets": [], "waiting": True, "rehearse": False}, "targets"),
+        ({"profile": "email", "waiting": True, "rehearse": False}, "targets"),
+        ({"waiting": False, "rehearse": False}, "waiting"),
         ({"targets": [""], "rehearse": False}, "targets[0]"),
         ({"targets": id, "rehearse": False}, "targets"),
     ]:
@@ -194,11 +210,20 @@ def test_nothing_is_forgotten_by_a_slip(browser: Browser, dashboard: FakeDashboa
     assert len(dashboard.demonstrations) == 12
 
 
+def test_what_waits_for_a_word_is_forgotten_by_its_own_name_only(browser: Browser, dashboard: FakeDashboard) -> None:
+    response = browser.ask("POST", "/dashboard/forget", json={"waiting": True, "rehearse": True})
+    assert error_of(response)["message"].startswith("Nothing waits for a word from you.")
+    dashboard.held_up = 2
+    assert posted(browser, "forget", {"waiting": True, "rehearse": True})["receipts"][0]["demonstrations"] == 2
+    assert posted(browser, "forget", {"waiting": True, "texts": 2, "rehearse": False})["finished"]
+    assert len(dashboard.demonstrations) == 10 and dashboard.held_up == 0
+
+
 def test_judgements_are_tallied(browser: Browser) -> None:
-    told = posted(browser, "judgements", {"profile": "email", "chosen": "ditto/email", "other": "base"})
+    told = posted(browser, "judgements", {"chosen": EMAIL.id, "other": "base"})
     assert told == got(browser, "judgements")
     assert told["tallies"] == [
-        {"profile": "email", "one": "base", "other": "ditto/email", "one_chosen": 0, "other_chosen": 1}
+        {"profile": "email", "one": "base", "other": "email@3", "one_chosen": 0, "other_chosen": 1}
     ]
 
 
@@ -206,7 +231,7 @@ def test_clients_are_told_the_address_under_which_the_page_was_reached(app: Star
     """Through a tunnel the port is another one."""
     for url in ("http://127.0.0.1:3488", "http://localhost:9999", "https://[::1]:3488"):
         told = got(signed_in(app, url), "connect")
-        assert told["url"] == url and TOKEN not in json.dumps(told)
+        assert told["url"] == f"{url}/v1" and TOKEN not in json.dumps(told)
 
 
 def test_the_token_is_shown_to_who_asks_for_it(browser: Browser) -> None:
@@ -269,7 +294,11 @@ def test_an_order_without_sense_is_refused_by_its_name(browser: Browser, body: o
 
 
 def test_an_order_about_a_version_names_it(browser: Browser) -> None:
-    for body, param in (({"do": "pin"}, "version"), ({"do": "rollback", "version": "email@1"}, "profile")):
+    for body, param in (
+        ({"do": "pin"}, "version"),
+        ({"do": "rollback", "version": "email@1"}, "profile"),
+        ({"do": "rollback", "profile": "email"}, "version"),
+    ):
         response = browser.ask("POST", "/dashboard/versions", json=body)
         assert (response.status_code, error_of(response)["param"]) == (400, param)
 

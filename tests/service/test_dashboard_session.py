@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 
 from dittod_service.app import Callers, create_app
+from dittod_service.dashboard.peers import TABLES
 from dittod_service.dashboard.session import CODE_SECONDS, MOST_CODES, MOST_TRIES, SESSION_SECONDS, Sessions
 from dittod_service.openai.errors import Refused
 
@@ -15,8 +21,10 @@ from .browsers import Browser, asked, code_of, signed_in
 from .conftest import BEARER, TOKEN
 from .dashboards import FakeDashboard
 from .fakes import FakeBackend
+from .servers import connect, post, read_all, running
 from .wire import error_of
 
+OTHER_UID = 12_345
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
 PATHS = [
     ("GET", "/dashboard/now"),
@@ -39,11 +47,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def dashboard() -> FakeDashboard:
-    return FakeDashboard()
 
 
 @pytest.fixture
@@ -234,6 +237,51 @@ def test_pages_of_other_ports_and_hosts_cannot_load_anything_from_it(app: Starle
     browser = signed_in(app)
     for path in ("/", "/static/app.js", "/dashboard/events", "/dashboard/now"):
         assert browser.ask("GET", path, headers={"sec-fetch-site": site}).status_code == 403
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """What is opened in the block belongs to somebody else, as far as the kernel knows."""
+    own = os.geteuid()
+    os.seteuid(OTHER_UID)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+def by_ipv4(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def by_both(port: int) -> socket.socket:
+    """As programs do that have one kind of socket for old and new addresses: it stands in another table."""
+    client = socket.socket(socket.AF_INET6)
+    client.settimeout(5)
+    client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    client.connect(("::ffff:127.0.0.1", port))
+    return client
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not TABLES[0].exists(), reason="needs root, and a kernel that tells users")
+@pytest.mark.parametrize("connecting", [by_ipv4, by_both])
+def test_another_user_of_the_machine_is_not_signed_in_whatever_code_they_have(
+    backend: FakeBackend, connecting: Callable[[int], socket.socket]
+) -> None:
+    """They may have read it in the list of processes, where a browser is started with it. Nor do their tries count."""
+    with running(backend, dashboard=FakeDashboard()) as server:
+        code = httpx.post(f"{server.url}/dashboard/link", headers=BEARER).json()["code"]
+        for guess in [*("wrong" for _ in range(MOST_TRIES)), code]:
+            with another_user():
+                client = connecting(server.port)
+            with client:
+                client.sendall(post({"code": guess}, path="/dashboard/session", Connection="close"))
+                answer = read_all(client).decode()
+            assert answer.startswith("HTTP/1.1 403") and "other_user" in answer
+            assert code not in answer and "set-cookie" not in answer.lower()
+        with connect(server) as own:
+            own.sendall(post({"code": code}, path="/dashboard/session", Connection="close"))
+            assert read_all(own).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"code":1}', b'{"code":""}', b'{"code":null}', b"{}"])

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import demonstration
 from versions import TEXTS, versions
 
 from dittod.config import Settings, load_settings
-from dittod.errors import DittodError, NotFound
+from dittod.errors import DittodError, HasChanged, NotFound
 from dittod.machine.lock import held
 from dittod.paths import MARKER, Home
+from dittod.rows import FileRow
 from dittod.store import Store
-from dittod.types import Run
+from dittod.types import Demonstration, Run
 from dittod.views import forgetting
 
 
@@ -84,6 +86,39 @@ def test_what_names_nothing_that_was_read_forgets_nothing(bench: Bench, target: 
         with pytest.raises(NotFound):
             ask(target)
     assert bench.store.counts() == {"default": 8}
+
+
+def record(store: Store, path: str, text: Demonstration) -> None:
+    store.record_file(FileRow(path, "email" if "/" in path else "default", 1, 1, "read", "", (), {}, 20.0), [text])
+
+
+def test_a_file_is_meant_by_its_place_in_the_watched_folder_wherever_whoever_forgets_it_was_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = (demonstration(f"Write of {each}.", f"All of {each}, at length.") for each in ("tea", "rain"))
+    record(bench.store, "notes.txt", mine)
+    record(bench.store, "email/notes.txt", other)
+    (bench.home.watched / "email").mkdir()
+    monkeypatch.chdir(bench.home.watched / "email")
+    assert bench.rehearse("notes.txt")["receipts"][0]["profile"] == "default"
+    bench.forget("notes.txt")
+    assert bench.store.texts_of(["notes.txt"]) == [] and bench.store.texts_of(["email/notes.txt"])
+    for target in ("email", "email/", str(bench.home.watched / "email" / "notes.txt")):
+        assert bench.rehearse(target)["receipts"][0]["profile"] == "email"
+
+
+def test_another_number_of_texts_than_was_shown_is_not_forgotten(bench: Bench) -> None:
+    assert sum(each["demonstrations"] for each in bench.rehearse(profile="default")["receipts"]) == 8
+    for act in (
+        lambda: forgetting.forget(bench.home, bench.settings, bench.store, [], "default", 7),
+        lambda: forgetting.forget(bench.home, bench.settings, bench.store, ["5.eml"], None, 2),
+    ):
+        with pytest.raises(HasChanged, match="nothing was forgotten"):
+            act()
+    assert bench.store.counts() == {"default": 8} and bench.store.receipts() == []
+    assert [each.state for each in bench.store.adapters()] == ["retired", "promoted", "candidate"]
+    told = forgetting.forget(bench.home, bench.settings, bench.store, ["5.eml"], None, 1)
+    assert told["finished"] and bench.store.counts() == {"default": 7}
 
 
 def test_what_was_forgotten_already_is_nothing_to_forget(bench: Bench) -> None:

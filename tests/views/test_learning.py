@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from keyrings import InMemory, Locked
 from versions import HELD_OUT, TEXTS, versions
 
 from dittod.engine.protocol import Drawn
@@ -62,6 +64,21 @@ def test_a_run_that_has_ended_names_its_version_and_the_gates_word(store: Store)
     store.change_run(run.id, state="done", finished_at=10.0, adapter_id="c" * 64)
     told = shown(store, run)
     assert (told["version"], told["promoted"], told["finished_at"]) == ("default@3", False, 10.0)
+
+
+def test_without_the_key_the_gates_word_is_not_known_and_with_it_it_is_again(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = under_way(store)
+    store.change_run(run.id, state="done", finished_at=10.0, adapter_id="b" * 64)
+    monkeypatch.setattr("keyring.core._keyring_backend", InMemory())
+    store.seal(True)
+    with closing(Store(tmp_path / "home" / "dittod.sqlite")) as sealed, monkeypatch.context() as locked:
+        locked.setattr("keyring.core._keyring_backend", Locked())
+        told = shown(sealed, run)
+        assert (told["version"], told["promoted"]) == ("default@2", None)
+        locked.undo()
+        assert shown(sealed, run)["promoted"] is True
 
 
 def test_the_stages_behind_are_done_and_those_ahead_are_to_come(store: Store) -> None:

@@ -26,18 +26,6 @@ MINE = [demonstration(f"Write {n}.", f"{n} words of mine, {n} and no more", writ
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    made.create()
-    return made
-
-
-@pytest.fixture
-def settings(home: Home) -> Settings:
-    return load_settings(home)
-
-
-@pytest.fixture
 def store(home: Home) -> Iterator[Store]:
     made = Store(home.store)
     yield made
@@ -116,7 +104,7 @@ def test_a_run_shows_its_progress_and_a_figure_that_is_none_as_nothing(
         shown = status.now(home, settings, store)["profiles"][0]
     assert shown["run"] == {
         "id": run.id, "state": "running", "phase": "dpo", "iteration": 1, "done": 3, "of": 40,
-        "figures": {"margin": None, "loss": 0.5}, "paused": None, "notes": [],
+        "figures": {"margin": None, "loss": 0.5}, "paused": None, "seconds_left": None, "notes": [],
     }  # fmt: skip
     json.dumps(shown, allow_nan=False)
 

@@ -18,23 +18,11 @@ from dittod.paths import Home
 from dittod.rows import FileRow
 from dittod.sealing import NoKey
 from dittod.store import Store
-from dittod.views import voices
+from dittod.views import selections, voices
 
 TEA = demonstration("Write about tea.", "Tea is what I drink at noon.", written_at=1.0)
 RAIN = demonstration("Write about rain.", "Der Café-Besitzer sah den STRASSENREGEN.", written_at=2.0)
 CATS = demonstration("Write about cats.", "Cats sleep, and so do I.", written_at=3.0)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    made.create()
-    return made
-
-
-@pytest.fixture
-def settings(home: Home) -> Settings:
-    return load_settings(home)
 
 
 @pytest.fixture
@@ -118,8 +106,14 @@ def test_every_profile_is_counted_the_default_one_always(settings: Settings, sto
     assert default == {
         "name": "default", "alias": "ditto", "demonstrations": 2, "excluded": 1, "learn": 2, "held_out": 0, "files": 4,
         "set_aside": 1, "masked": {"password": 1}, "removed": {"quoted": 4, "signature": 2}, "words": 12,
+        "kept_days": None,
     }  # fmt: skip
     assert (work["alias"], work["demonstrations"], work["files"]) == ("ditto/work", 1, 1)
+
+
+def test_where_answers_are_kept_it_is_said_for_how_long(settings: Settings, store: Store) -> None:
+    keeping = settings.model_copy(update={"keep_interactions": {"default": 30.0}})
+    assert [each["kept_days"] for each in voices.voices(keeping, store)["profiles"]] == [30.0]
 
 
 def test_an_empty_home_has_one_voice_that_says_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -177,7 +171,10 @@ def test_what_belongs_to_another_profile_is_not_found(settings: Settings, store:
     assert not voices.demonstration(settings, store, "default", TEA.id)["excluded"]
 
 
-def test_what_is_excluded_is_left_aside_until_it_is_taken_back(settings: Settings, store: Store) -> None:
+def test_what_is_excluded_is_left_aside_until_it_is_taken_back(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selections, "QUIET_SECONDS", 0.0)
     assert not voices.exclude(store, "default", TEA.id[:8], True), "nothing has learnt yet"
     shown = voices.demonstration(settings, store, "default", TEA.id)
     assert (shown["excluded"], shown["use"], shown["reason"]) == (True, "excluded", "excluded by you")

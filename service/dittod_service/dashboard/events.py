@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -71,7 +72,8 @@ class Changes:
         """One more, for the length of the block. Raises Refused where there are too many."""
         if len(self._listeners) >= MOST_LISTENERS:
             message = "Too many pages of the dashboard are open: close some"
-            raise Refused(Failure(503, message, "server_error", code="too_many_pages", headers={"retry-after": "5"}))
+            headers = {"retry-after": "5"}
+            raise Refused(Failure(429, message, "rate_limit_error", code="too_many_pages", headers=headers))
         made = Listener()
         self._listeners.add(made)
         try:
@@ -113,6 +115,8 @@ class Events:
         self._silence_seconds = silence_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "GET":  # a route lets HEAD in as well, which would listen and hear nothing
+            raise HTTPException(405, headers={"allow": "GET"})
         await Request(scope, receive).body()
         with self._changes.listener() as listener:
             await while_connected(receive, self._tell(listener, send))

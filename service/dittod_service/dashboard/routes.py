@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
@@ -16,37 +17,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dittod.errors import AlreadyRunning, DittodError, NotFound, TooFewDemonstrations
+from dittod.errors import AlreadyRunning, DittodError, HasChanged, NotFound, TooFewDemonstrations
 from dittod.serving import Dashboard, Document
 from dittod_service.dashboard.events import Changes, Events
 from dittod_service.dashboard.pages import Pages
+from dittod_service.dashboard.peers import OTHER_USER, is_another_users
 from dittod_service.dashboard.session import CODE_SECONDS, COOKIE, SESSION_SECONDS, Sessions
 from dittod_service.metrics import Metrics
 from dittod_service.openai.errors import Failure, Refused
-from dittod_service.openai.request import Label, ModelName, ModelRequest, missing, parse, refusal
+from dittod_service.openai.request import Label, Wire, missing, parse, refusal
 from dittod_service.replies import json_response
 
 MOST_PROMPT = 100_000  # characters
 MOST_TARGETS = 1_000  # of one act of forgetting
 MOST_SEARCH = 1_000  # characters
-MOST_PAUSE = 366 * 24 * 3600.0  # seconds
+
+_threads = ThreadPoolExecutor(3, "dashboard")  # its own: a view that takes long holds no answer up
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Named = Annotated[Label, Field(min_length=1)]
 
 
-class Body(ModelRequest):
-    """What a page sends. Its versions have fields of their own."""
-
-    model: ModelName = ""
-
-
-class SignIn(Body):
+class SignIn(Wire):
     code: Named
 
 
-class Change(Body):
+class Change(Wire):
     """Of a demonstration: one of the three."""
 
     profile: Named
@@ -55,28 +52,31 @@ class Change(Body):
     excluded: bool | None = None
 
 
-class Learn(Body):
+class Learn(Wire):
     do: Literal["update", "stop", "pause", "resume"]
     profile: Named | None = None  # of an update
-    seconds: Annotated[float, Field(gt=0, le=MOST_PAUSE)] | None = None  # of a pause; None: until it is ended
+    seconds: float | None = None  # of a pause; None: until it is ended
 
 
-class Serve(Body):
+class Serve(Wire):
     do: Literal["promote", "pin", "unpin", "rollback"]
-    version: Named | None = None
+    version: Named | None = None  # of a rollback: what was shown as served
     profile: Named | None = None  # of a rollback
 
 
-class Forget(Body):
-    """`rehearse` has no default: what is forgotten does not come back."""
+class Forget(Wire):
+    """One of the last three. `rehearse` has no default: what is forgotten does not come back."""
 
     rehearse: bool
-    targets: Annotated[list[Named], Field(max_length=MOST_TARGETS)] | None = None
+    texts: Annotated[int, Field(ge=0)] | None = None  # how many a rehearsal has shown: what is done takes no others
+    targets: Annotated[list[Named], Field(min_length=1, max_length=MOST_TARGETS)] | None = None
     profile: Named | None = None
+    waiting: Literal[True] | None = None  # what has gone from the folder and waits for a word
 
 
-class Judgement(Body):
-    profile: Named
+class Judgement(Wire):
+    """Of two versions by their ids, or base."""
+
     chosen: Named
     other: Named
 
@@ -99,6 +99,8 @@ class DashboardPaths:
             response = json_response({"signed_out": True})
             response.delete_cookie(COOKIE, secure=secure, httponly=True, samesite="strict")
             return response
+        if await asyncio.to_thread(is_another_users, request.scope):  # before anything that would tell of codes
+            raise Refused(OTHER_USER)
         made = self._sessions.sign_in(parse(SignIn, await request.body()).code)
         response = json_response({"page_key": made.page_key})
         response.set_cookie(COOKIE, made.cookie, SESSION_SECONDS, secure=secure, httponly=True, samesite="strict")
@@ -152,10 +154,13 @@ class DashboardPaths:
 
     async def forget(self, request: Request) -> Response:
         wanted = parse(Forget, await request.body())
-        if (wanted.targets is None) == (wanted.profile is None):
-            raise refusal("targets", "Give one of 'targets' and 'profile'")
-        act = self._dashboard.rehearse_forgetting if wanted.rehearse else self._dashboard.forget
-        return await told(act, wanted.targets or [], wanted.profile)
+        if [wanted.targets, wanted.profile, wanted.waiting].count(None) != 2:
+            raise refusal("targets", "Give one of 'targets', 'profile' and 'waiting'")
+        if wanted.rehearse:
+            return await told(self._dashboard.rehearse_forgetting, wanted.targets or [], wanted.profile)
+        if wanted.texts is None:
+            raise missing("texts")
+        return await told(self._dashboard.forget, wanted.targets or [], wanted.profile, wanted.texts)
 
     async def receipts(self, request: Request) -> Response:
         return await told(self._dashboard.receipts)
@@ -163,7 +168,7 @@ class DashboardPaths:
     async def judgements(self, request: Request) -> Response:
         if request.method == "POST":
             said = parse(Judgement, await request.body())
-            return await told(self._dashboard.judge, said.profile, said.chosen, said.other)
+            return await told(self._dashboard.judge, said.chosen, said.other)
         return await told(self._dashboard.judgements)
 
     async def connect(self, request: Request) -> Response:
@@ -213,10 +218,10 @@ async def asked(act: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
     """In a thread. What is not there is named by its own words, and what cannot be done now is no fault of the
     server."""
     try:
-        return await asyncio.to_thread(act, *values, **named)
+        return await asyncio.get_running_loop().run_in_executor(_threads, partial(act, *values, **named))
     except NotFound as error:
         raise _refused(404, error, "not_found") from None
-    except (AlreadyRunning, TooFewDemonstrations) as error:
+    except (AlreadyRunning, HasChanged, TooFewDemonstrations) as error:
         raise _refused(409, error, "not_now") from None
 
 
@@ -243,7 +248,8 @@ def _learning(wanted: Learn, dashboard: Dashboard) -> Callable[[], Any]:
 
 def _serving(wanted: Serve, dashboard: Dashboard) -> Callable[[], Any]:
     if wanted.do == "rollback":
-        return partial(dashboard.roll_back, _there(wanted.profile, "profile"))
+        profile = _there(wanted.profile, "profile")
+        return partial(dashboard.roll_back, profile, _there(wanted.version, "version"))
     version = _there(wanted.version, "version")
     if wanted.do == "promote":
         return partial(dashboard.promote, version)

@@ -49,6 +49,7 @@ Biases = Annotated[
 ]
 
 R = TypeVar("R", bound="ModelRequest")
+W = TypeVar("W", bound="Wire")
 
 
 class Wire(BaseModel):
@@ -121,8 +122,8 @@ def at_most(most: int) -> BeforeValidator:
     return BeforeValidator(counted)
 
 
-def parse(kind: type[R], body: bytes) -> R:
-    """The request in a body. Raises RequestError with the path of what is wrong."""
+def parse(kind: type[W], body: bytes) -> W:
+    """The object in a body. Raises RequestError with the path of what is wrong."""
     _refuse_crowds(body)
     try:
         return kind.model_validate_json(body)

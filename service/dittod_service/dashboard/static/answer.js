@@ -18,16 +18,16 @@ export function answerPanel(api, { prompt, model, other, heading }) {
   const words = document.createTextNode("");
   const text = h("p", { class: "text wide" }, words);
   const remarks = h("div", { class: "stack" });
-  const tools = h("div", { class: "stack" });
+  const tools = h("div", { class: "stack wide" });
   const element = h("article", { class: "card stack answer", "aria-busy": "true" }, name, text, remarks, tools);
-  const panel = { element, model, failed: null, byBase: model === BASE, write, offer, reveal };
+  const panel = { element, model, failed: null, adapter: null, write, offer, reveal };
   let answer = null; // what api.ask resolved to
   let ended = ""; // said at once: it gives nobody away
 
   async function write(body, signal) {
     try {
       answer = await api.ask({ ...body, model }, (piece) => words.appendData(piece), signal);
-      panel.byBase ||= answer.note !== "";
+      panel.adapter = answer.adapter;
       ended = answer.text.trim() ? (ENDED[answer.finish] ?? "") : "It wrote nothing.";
     } catch (error) {
       panel.failed = error;
@@ -67,7 +67,7 @@ function editor(api, remark) {
   const said = h("div", {});
   const begin = h("button", { type: "button" }, "Edit and keep…");
   const id = `edited-${Math.random().toString(36).slice(2)}`;
-  const area = h("textarea", { id, rows: 8, maxlength: 100000 });
+  const area = h("textarea", { id, rows: 8, maxlength: 100000, autocomplete: "off" });
   const save = h("button", { type: "button", class: "primary" }, "Keep it");
   const cancel = h("button", { type: "button" }, "Cancel");
   const field = [

@@ -92,11 +92,18 @@ export async function signOut() {
   }
 }
 
-/** A chat completion as it is written: `onText(piece)` for each piece. Resolves to {text, note, finish}: all of it,
- * what dittod remarks on who answered ("" if nothing), and why it ended. Ends early with the signal. */
+/** A chat completion as it is written: `onText(piece)` for each piece. Resolves to {text, adapter, note, finish}: all of
+ * it, the id of the version that answered (or "base"), what dittod remarks on that ("" if nothing), and why it ended.
+ * Ends early with the signal. */
 export async function ask(body, onText, signal) {
   const response = await checked(await request("POST", "/v1/chat/completions", { ...body, stream: true }, signal));
-  const answer = { text: "", note: response.headers.get("x-dittod-note") ?? "", finish: null };
+  const { headers } = response;
+  const answer = {
+    text: "",
+    adapter: headers.get("x-dittod-adapter"),
+    note: headers.get("x-dittod-note") ?? "",
+    finish: null,
+  };
   for await (const event of events(response.body)) {
     if (event.error) throw new ApiError(event.error.message, 200, event.error.code);
     const choice = event.choices?.[0];

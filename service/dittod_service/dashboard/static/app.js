@@ -18,13 +18,16 @@ const PAGES = [
   ["versions", versions, "M12 3l9 5-9 5-9-5zM3 12.5l9 5 9-5M3 16.5l9 5 9-5"],
   ["connect", connect, "M9 3v5M15 3v5M6 8h12v3a6 6 0 0 1-12 0zM12 17v4"],
 ];
-const LAST = "dittod_last_page"; // where to go after signing in
+const LAST = "dittod_last_page"; // where to go after signing in: a page alone, nothing of what it was about
+const RESTS = 2; // times as long as it took to bring a page up to date, before the next time
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 
 let shown = null; // {module, live}: the page that is on the screen
 let turn = 0; // counts up with every navigation: what comes late for an earlier one is dropped
 let stopListening = null;
+let isRefreshing = false;
+const changed = new Set(); // views, since the page was brought up to date
 let isWaiting = false; // the page could not be shown as dittod was gone: it is tried again when that is back
 
 function place() {
@@ -55,7 +58,7 @@ function drawNavigation(current) {
     ),
   );
   render(document.getElementById("navigation"), h("ul", {}, links));
-  const out = h("button", { type: "button", class: "quiet", onclick: () => void api.signOut() }, "Sign out");
+  const out = h("button", { type: "button", class: "quiet", onclick: () => void signOut() }, "Sign out");
   render(document.getElementById("account"), out);
 }
 
@@ -76,7 +79,7 @@ async function go() {
   if (!api.isSignedIn()) return showSignedOut();
   const page = PAGES.find(([name]) => name === here.name);
   if (!page) return location.replace("#now");
-  localStorage.setItem(LAST, location.hash.split("?")[0]);
+  localStorage.setItem(LAST, `#${here.name}`);
   attend();
   await open(page, here);
 }
@@ -112,6 +115,24 @@ function fail(root, error) {
   render(root, notice("bad", error.message), h("p", {}, again));
 }
 
+/** One at a time, and with rests: while much changes, a page that is long in coming asks less often. */
+async function hear(views) {
+  views.forEach((view) => changed.add(view));
+  if (isRefreshing) return;
+  isRefreshing = true;
+  try {
+    while (changed.size) {
+      const [heard, begun] = [[...changed], performance.now()];
+      changed.clear();
+      await refresh(heard);
+      const rest = RESTS * (performance.now() - begun);
+      await new Promise((resolve) => setTimeout(resolve, rest));
+    }
+  } finally {
+    isRefreshing = false;
+  }
+}
+
 async function refresh(views) {
   if (isWaiting) return go();
   const page = shown;
@@ -141,7 +162,7 @@ function setLost(lost) {
 function attend() {
   const wanted = api.isSignedIn() && !document.hidden;
   if (wanted && !stopListening) {
-    stopListening = api.listen({ heard: refresh, lost: () => setLost(true), found: () => setLost(false) });
+    stopListening = api.listen({ heard: hear, lost: () => setLost(true), found: () => setLost(false) });
   } else if (!wanted && stopListening) {
     stopListening();
     stopListening = null;
@@ -150,15 +171,25 @@ function attend() {
 
 async function enter(code) {
   history.replaceState(null, "", localStorage.getItem(LAST) ?? "#now"); // the code is in no history
+  let trouble = null;
   try {
     await api.signIn(code);
-    await go();
   } catch (error) {
-    showSignedOut(error.message);
+    trouble = notice("bad", error.message);
+  }
+  await go(); // also where the code is none: who was signed in still is
+  if (trouble) main.firstElementChild.after(trouble);
+}
+
+async function signOut() {
+  try {
+    await api.signOut();
+  } finally {
+    localStorage.removeItem(LAST);
   }
 }
 
-function showSignedOut(trouble) {
+function showSignedOut() {
   turn++;
   leave();
   attend();
@@ -173,7 +204,6 @@ function showSignedOut(trouble) {
     h(
       "div",
       { class: "page stack" },
-      trouble ? notice("bad", trouble) : null,
       h(
         "p",
         { class: "lead" },

@@ -23,7 +23,8 @@ function library() {
   return loading;
 }
 
-const withMinus = (text) => text.replace("-", "−");
+/** A hyphen before a digit is a minus. */
+export const withMinus = (text) => text.replace(/-(?=\d)/g, "−");
 
 /** With as many digits as tell two steps apart; what is no number is a dash. */
 export function number(value) {
@@ -67,6 +68,7 @@ export function lineChart({ title, unit, about, lines }) {
   }
 
   async function draw(steps, rounds = []) {
+    if (closed) return undefined; // the page was left while its figures came
     shown = { steps, rounds };
     canvas.setAttribute("aria-label", inWords(title, unit, lines, steps));
     render(legend, legendOf(lines, steps));
@@ -84,6 +86,7 @@ export function lineChart({ title, unit, about, lines }) {
     closed = true;
     scheme.removeEventListener("change", paint);
     chart?.destroy();
+    chart = null;
   }
 
   numbers.ontoggle = list;

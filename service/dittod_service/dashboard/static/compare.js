@@ -52,7 +52,7 @@ export async function show(root, api, { query }) {
 /* The question */
 
 function questionForm({ query, ask, stop }) {
-  const prompt = h("textarea", { id: "prompt", rows: 4, required: true, maxlength: 100000 });
+  const prompt = h("textarea", { id: "prompt", rows: 4, required: true, maxlength: 100000, autocomplete: "off" });
   const seed = h("input", {
     id: "seed",
     type: "number",
@@ -62,9 +62,11 @@ function questionForm({ query, ask, stop }) {
     step: 1,
     required: true,
   });
-  const [one, other] = ["one", "other"].map((id) => h("select", { id }));
+  const [one, other] = ["one", "other"].map((id) => h("select", { id, onchange: drawKept }));
   const blind = h("input", { type: "checkbox", id: "blind" });
   const suggestions = h("div", { class: "row suggestions" });
+  const kept = h("div", { class: "muted small" });
+  let keptDays = new Map(); // by voice
   const said = h("div", {});
   const send = h("button", { type: "submit", class: "primary" }, "Ask both");
   const end = h("button", { type: "button", hidden: true, onclick: stop }, "Stop");
@@ -102,6 +104,7 @@ function questionForm({ query, ask, stop }) {
       h("div", { class: "field" }, h("label", { for: "seed" }, "Seed"), h("div", { class: "beside" }, seed, another)),
     ),
     h("label", { class: "check" }, blind, "Blind: names are hidden until you have said which is yours"),
+    kept,
     h("div", { class: "row" }, send, end),
     said,
   );
@@ -109,12 +112,29 @@ function questionForm({ query, ask, stop }) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element.requestSubmit();
   };
 
+  function drawKept() {
+    const asked = [...new Set([one.value, other.value].map(profileOf))].filter((voice) => keptDays.has(voice));
+    const daysOf = (voice) => `${keptDays.get(voice)} ${keptDays.get(voice) === 1 ? "day" : "days"}`; // or half a one
+    render(
+      kept,
+      asked.map((voice) =>
+        h(
+          "p",
+          {},
+          `What you ask ${voice}, and its answers, are kept for ${daysOf(voice)}: `,
+          "keep_interactions says so.",
+        ),
+      ),
+    );
+  }
+
   function models(names) {
     const wanted = [one.value || query.get("one") || BASE, other.value || query.get("other") || likeliest(names)];
     [one, other].forEach((select, place) => {
       render(select, options(names));
       if (names.includes(wanted[place])) select.value = wanted[place];
     });
+    drawKept();
   }
 
   function busy(isBusy) {
@@ -128,6 +148,10 @@ function questionForm({ query, ask, stop }) {
     busy,
     suggestions: {
       box: suggestions,
+      known: (profiles) => {
+        keptDays = new Map(profiles.filter((each) => each.kept_days).map((each) => [each.name, each.kept_days]));
+        drawKept();
+      },
       choose: (text) => {
         prompt.value = text;
         prompt.focus();
@@ -163,9 +187,11 @@ function likeliest(names) {
 
 /* Prompts of texts that nothing has learnt from: the honest test */
 
-async function suggest(api, { box, choose }) {
+async function suggest(api, { box, known, choose }) {
   try {
-    const prompts = await heldOutPrompts(api);
+    const { profiles } = await api.get("/dashboard/voices");
+    known(profiles);
+    const prompts = await heldOutPrompts(api, profiles);
     const buttons = prompts.map((text) =>
       h("button", { type: "button", class: "suggestion small", title: text, onclick: () => choose(text) }, text),
     );
@@ -180,8 +206,7 @@ async function suggest(api, { box, choose }) {
   }
 }
 
-async function heldOutPrompts(api) {
-  const { profiles } = await api.get("/dashboard/voices");
+async function heldOutPrompts(api, profiles) {
   const held = profiles.filter((profile) => profile.held_out);
   const documents = await Promise.all(held.map(({ name }) => api.get(`/dashboard/voices/${encodeURIComponent(name)}`)));
   const prompts = documents.flatMap(({ demonstrations }) =>
@@ -217,6 +242,10 @@ async function compare(root, api, { prompt, seed, models, blind }, signal, drawT
     panels.forEach((panel) => panel.reveal());
     return render(verdict, notice("plain", "Not both have answered, so nothing is counted; here is who is who."));
   }
+  if (panels[0].adapter === panels[1].adapter) {
+    panels.forEach((panel) => panel.reveal());
+    return render(verdict, notice("plain", "Both answers are by the same version, so there is nothing to choose."));
+  }
   return offerChoice(panels, verdict, api, drawTally);
 }
 
@@ -234,21 +263,19 @@ function offerChoice(panels, verdict, api, drawTally) {
   panels.forEach((panel, place) =>
     panel.offer(async () => {
       const rival = panels[1 - place];
-      if (panel.byBase && rival.byBase) return reveal("Both were answered by base, so nothing is counted.");
       await api.post("/dashboard/judgements", {
-        profile: profileOf(panel.model) ?? profileOf(rival.model),
-        chosen: panel.model,
-        other: rival.model,
+        chosen: panel.adapter, // who answered, whatever its name stands for by now
+        other: rival.adapter,
       });
       await drawTally();
-      return reveal(`You took ${panel.model} for yours, not ${rival.model}.`);
+      reveal(`You took ${panel.model} for yours, not ${rival.model}.`);
     }, said),
   );
   render(verdict, h("p", {}, "Which one is yours?"), h("div", { class: "row" }, neither), said);
 }
 
 /** Whose voice a model's name is: "email" for "ditto/email@3"; null for base. */
-export function profileOf(model) {
+function profileOf(model) {
   if (model === BASE) return null;
   return model.startsWith("ditto/") ? model.slice("ditto/".length).split("@")[0] : "default";
 }

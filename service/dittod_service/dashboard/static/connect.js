@@ -36,7 +36,6 @@ const back = () => h("p", { class: "small", key: "back" }, h("a", { href: "#conn
 /* What every client needs. */
 
 function address(api, url, secret, key) {
-  const v1 = `${url.replace(/\/(v1)?$/, "")}/v1`;
   return h(
     "section",
     { class: "stack", "aria-labelledby": "needs", key: "needs" },
@@ -45,7 +44,7 @@ function address(api, url, secret, key) {
       "dl",
       { class: "facts wide" },
       h("dt", {}, "Address"),
-      h("dd", {}, h("div", { class: "row" }, h("code", {}, v1), copy(api, secret, v1, "the address"))),
+      h("dd", {}, h("div", { class: "row" }, h("code", {}, url), copy(api, secret, url, "the address"))),
       h("dt", {}, "Model"),
       h(
         "dd",

@@ -191,18 +191,24 @@ export function table(caption, heads, rows) {
 }
 
 const DAY = 86400;
+const exactly = (date) => date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** A moment, in POSIX seconds, as people say it; the exact one stands in the title. */
-export function time(seconds) {
-  if (seconds === null || seconds === undefined) return h("span", {}, "–");
-  const moment = new Date(seconds * 1000);
-  const exact = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-  return h("time", { datetime: moment.toISOString(), title: exact }, ago(seconds, moment));
+/** A moment, in POSIX seconds, by day and hour: several may be of one day. */
+export function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  return h("time", { datetime: date.toISOString() }, exactly(date));
 }
 
-function ago(seconds, moment) {
+/** The same as people say it; the exact one stands in the title. */
+export function time(seconds) {
+  if (seconds === null || seconds === undefined) return h("span", {}, "–");
+  const date = new Date(seconds * 1000);
+  return h("time", { datetime: date.toISOString(), title: exactly(date) }, ago(seconds, date));
+}
+
+function ago(seconds, date) {
   const past = Date.now() / 1000 - seconds;
-  if (past < -60 || past > 6 * DAY) return moment.toLocaleDateString(undefined, { dateStyle: "medium" });
+  if (past < -60 || past > 6 * DAY) return date.toLocaleDateString(undefined, { dateStyle: "medium" });
   if (past < 60) return "just now";
   if (past < 90 * 60) return `${count(Math.round(past / 60), "minute")} ago`;
   if (past < DAY) return `${count(Math.round(past / 3600), "hour")} ago`;
@@ -219,9 +225,14 @@ export function duration(seconds) {
   return `${Math.floor(minutes / 60)} h${rest ? ` ${rest} min` : ""}`;
 }
 
+/** "12,000". */
+export const whole = (number) => number.toLocaleString("en-GB");
+
 export function count(number, noun, many = `${noun}s`) {
-  return `${number.toLocaleString("en-GB")} ${number === 1 ? noun : many}`;
+  return `${whole(number)} ${number === 1 ? noun : many}`;
 }
+
+export const capital = (words) => words[0].toUpperCase() + words.slice(1);
 
 /** "0 MiB", "812 MiB", "3.2 GiB". */
 export function bytes(number) {

@@ -49,7 +49,7 @@ export function forgetting(api, query, changed) {
 
   function wanted() {
     if (kindNow() === "voice") return { profile: voice.value };
-    return { targets: kindNow() === "waiting" ? [] : [target.value.trim()] };
+    return kindNow() === "waiting" ? { waiting: true } : { targets: [target.value.trim()] };
   }
 
   async function drawKnown() {
@@ -84,7 +84,7 @@ export function forgetting(api, query, changed) {
       confirm: "Forget",
       danger: true,
       action: async () => {
-        const done = await api.post("/dashboard/forget", { ...asked, rehearse: false });
+        const done = await api.post("/dashboard/forget", { ...asked, texts: textCount(receipts), rehearse: false });
         target.value = "";
         render(outcome, forgotten(done));
         await changed();
@@ -131,11 +131,8 @@ function textOptions({ demonstrations }) {
 
 const fileOptions = ({ files }) => files.map(({ path }) => h("option", { value: path }));
 
-const textsOf = (receipts) =>
-  count(
-    receipts.reduce((sum, { demonstrations }) => sum + demonstrations, 0),
-    "text",
-  );
+const textCount = (receipts) => receipts.reduce((sum, { demonstrations }) => sum + demonstrations, 0);
+const textsOf = (receipts) => count(textCount(receipts), "text");
 const versionsOf = (receipts) => receipts.flatMap(({ adapters }) => adapters);
 
 function consequences(receipts) {

@@ -1,6 +1,6 @@
 // What is being learnt: the update under way, when each voice learns next, and the updates before.
 
-import { act, announce, clear, duration, h, render, table } from "./dom.js";
+import { act, announce, clear, duration, h, moment, render, table } from "./dom.js";
 import { follow, isOpen, outcome } from "./run.js";
 
 export const title = "Learning";
@@ -97,16 +97,6 @@ function whatHolds(reason, run) {
 }
 
 /* The updates before */
-
-// With the time of day, since several may be of one day.
-function moment(seconds) {
-  const date = new Date(seconds * 1000);
-  return h(
-    "time",
-    { datetime: date.toISOString() },
-    date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
-  );
-}
 
 function earlier(runs) {
   const heads = ["asked for", "voice", "outcome", "texts", "held out", "to its end"];

@@ -1,6 +1,7 @@
 // Now: whether it is learning, and if not, why; what is served; memory, disk and requests.
 
-import { act, announce, bytes, count, duration, h, notice, render, time } from "./dom.js";
+import { act, announce, bytes, capital, count, h, notice, render, time, whole } from "./dom.js";
+import { progress } from "./progress.js";
 
 export const title = "Now";
 export const views = ["now", "runs", "versions", "voices"];
@@ -54,7 +55,7 @@ function page(now, run, trouble, does) {
       "section",
       { class: "stack", "aria-label": "Learning" },
       h("p", { class: "state", tabindex: -1 }, sentence(now)),
-      run ? progress(run) : null,
+      run ? progress(run, h("a", { href: `#learning/${run.id}` }, "Watch it learn")) : null,
       now.next && !run ? h("p", { class: "muted" }, capital(ended(now.next))) : null,
       buttons(now, does),
       trouble,
@@ -78,27 +79,7 @@ function sentence(now) {
   return "It is about to learn.";
 }
 
-const capital = (words) => words[0].toUpperCase() + words.slice(1);
 const ended = (reason) => (/[.!?]$/.test(reason) ? reason : `${reason}.`);
-
-function progress(run) {
-  const stage = (run.stages ?? []).find((each) => each.state === "now");
-  const steps = run.of ? `${run.done} of ${run.of}` : null;
-  const left =
-    run.seconds_left === null || run.seconds_left === undefined ? null : `about ${duration(run.seconds_left)} left`;
-  const words = [stage?.title ?? run.phase, steps, left].filter(Boolean).join(" · ");
-  return h(
-    "div",
-    { class: "progress wide" },
-    h("progress", { max: run.of || 1, value: run.of ? run.done : null, "aria-label": "Progress of this stage" }),
-    h(
-      "div",
-      { class: "row apart" },
-      h("span", {}, capital(words || "asked for; it starts soon")),
-      h("a", { href: `#learning/${run.id}` }, "Watch it learn"),
-    ),
-  );
-}
 
 function buttons(now, does) {
   const learning = (body) => (api) => api.post("/dashboard/learning", body);
@@ -303,12 +284,12 @@ function asked(requests) {
     "div",
     { class: "card stack", key: "requests" },
     h("h3", {}, "Requests"),
-    h("p", { class: "figure" }, requests.total.toLocaleString("en-GB")),
+    h("p", { class: "figure" }, whole(requests.total)),
     h("p", { class: "muted" }, `since the start${words ? `: ${words}` : ""}`),
     h(
       "p",
       { class: "muted" },
-      `${count(requests.tokens_read, "token")} read, ${requests.tokens_written.toLocaleString("en-GB")} written`,
+      `${count(requests.tokens_read, "token")} read, ${whole(requests.tokens_written)} written`,
     ),
   );
 }

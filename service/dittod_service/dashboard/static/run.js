@@ -2,8 +2,10 @@
 // are called and measured in; whether they are good is the gate's business.
 
 import { lineChart, number } from "./charts.js";
-import { announce, count, dialog, duration, h, notice, render, table, time } from "./dom.js";
+import { announce, count, dialog, h, notice, render, table, time } from "./dom.js";
+import { progress, stageNow } from "./progress.js";
 import { samplesBesideTexts } from "./samples.js";
+import { link } from "./version.js";
 
 const CHARTS = [
   {
@@ -43,7 +45,7 @@ export function outcome(run) {
   if (run.state === "failed") return [h("span", { class: "badge bad" }, "failed"), " ", run.error];
   if (!run.version) return [h("span", { class: "badge" }, WORDS[run.state])];
   const verdict = h("span", { class: run.promoted ? "badge accent" : "badge" }, run.promoted ? "promoted" : "kept");
-  return [h("a", { href: `#versions/${run.version}` }, run.version), " ", verdict];
+  return [h("a", { href: link(run.version) }, run.version), " ", verdict];
 }
 
 /** Draws a run into `root`, and what is new of it at each refresh. `changed` is called when it was stopped. */
@@ -57,7 +59,7 @@ export function follow(root, api, id, changed) {
 
   async function refresh() {
     const run = await latest();
-    const stage = nowStage(run)?.title;
+    const stage = stageNow(run)?.title;
     if (before !== null && stage && stage !== before) announce(`Now: ${stage}.`);
     before = stage ?? before;
     render(head, headline(run, api, changed));
@@ -79,8 +81,6 @@ export function follow(root, api, id, changed) {
   return { id, refresh, close: course.close };
 }
 
-const nowStage = (run) => run.stages.find(({ state }) => state === "now");
-
 /* How far it is */
 
 function headline(run, api, changed) {
@@ -92,7 +92,7 @@ function headline(run, api, changed) {
     isOpen(run) && run.paused ? notice("plain", h("p", { class: "sentence" }, run.paused)) : null,
     run.state === "failed" ? notice("bad", h("p", { class: "sentence" }, run.error)) : null,
     run.version ? h("p", {}, "It made ", outcome(run), ".") : null,
-    run.state === "running" ? progressOf(run) : null,
+    run.state === "running" ? progress(run) : null,
     run.stages.length ? stepper(run.stages) : null,
     run.notes.length
       ? h(
@@ -109,25 +109,6 @@ function sentence(run) {
   if (run.state === "running")
     return run.paused ? `Learning ${run.profile} has paused` : `It is learning ${run.profile}`;
   return `Update of ${run.profile}: ${WORDS[run.state]}`;
-}
-
-function progressOf(run) {
-  const words = [nowStage(run)?.title, run.of ? `${run.done} of ${run.of}` : null, timeLeft(run)]
-    .filter(Boolean)
-    .join(" · ");
-  return h(
-    "div",
-    { class: "field" },
-    h("p", { id: "run-progress" }, words),
-    h("progress", { max: run.of || 1, value: run.done, "aria-labelledby": "run-progress" }),
-  );
-}
-
-// Of all of it once all of it is known, else of what it is at.
-function timeLeft(run) {
-  if (run.seconds_left) return `about ${duration(run.seconds_left)} left`;
-  const here = nowStage(run)?.seconds_left;
-  return here ? `about ${duration(here)} left of this stage` : null;
 }
 
 function stepper(stages) {

@@ -1,7 +1,10 @@
 // One version: its verdict, what the judges and guards say, what it wrote for the gate, and serving it or not.
 
-import { number } from "./charts.js";
+import { number, withMinus } from "./charts.js";
 import { announce, count, dialog, h, notice, render, table, time } from "./dom.js";
+
+/** Where it is shown. */
+export const link = (version) => `#versions/${encodeURIComponent(version)}`;
 
 /** What it is, in a word or two. */
 export function badges(version) {
@@ -93,11 +96,13 @@ function actions(version, api, changed) {
     ),
     h(
       "a",
-      { class: "button", key: "compare", href: `#compare?${new URLSearchParams({ one: "base", other: model })}` },
+      { class: "button", key: "compare", href: comparison("base", model) },
       "Before and after",
     ),
   );
 }
+
+export const comparison = (one, other) => `#compare?${new URLSearchParams({ one, other })}`;
 
 /* What can be done to it */
 
@@ -140,7 +145,7 @@ export function askToRollBack(api, profile, name, changed) {
       `${name} stays, and can be promoted again.`,
     ),
     confirm: "Roll back",
-    action: () => serve(api, { do: "rollback", profile }, `${profile} was rolled back.`, changed),
+    action: () => serve(api, { do: "rollback", profile, version: name }, `${profile} was rolled back.`, changed),
   });
 }
 
@@ -186,7 +191,7 @@ function verdict({ promoted, reasons, panel }) {
           "p",
           {},
           "The judges together: ",
-          h("strong", {}, panel),
+          h("strong", {}, withMinus(panel)),
           h(
             "span",
             { class: "muted" },
@@ -205,7 +210,7 @@ function judged(title, about, { columns, rows, note }) {
   if (!rows.length) return null;
   const cells = rows.map(({ chosen, name, values }) => [
     chosen ? h("span", { class: "chosen" }, name, " ★") : name,
-    ...values,
+    ...values.map((each) => (each === "-" ? "–" : withMinus(each))),
   ]);
   return h(
     "section",

@@ -1,8 +1,9 @@
 // Versions: what each voice serves, all that was made, and what was forgotten.
 
+import { withMinus } from "./charts.js";
 import { count, h, render, table, time } from "./dom.js";
 import { forgetting } from "./forgetting.js";
-import { askToRollBack, badges, showVersion } from "./version.js";
+import { askToRollBack, badges, comparison, link, showVersion } from "./version.js";
 
 export const title = "Versions";
 export const views = ["versions", "receipts"];
@@ -36,7 +37,7 @@ function servedNow({ served, versions }, api, changed) {
       { class: "card stack", key: profile },
       h("h3", {}, profile),
       version
-        ? h("p", {}, h("a", { href: `#versions/${name}`, class: "lead" }, name), ": ", version.recipe_in_words)
+        ? h("p", {}, h("a", { href: link(name), class: "lead" }, name), ": ", version.recipe_in_words)
         : h(
             "p",
             {},
@@ -70,8 +71,6 @@ function servedNow({ served, versions }, api, changed) {
   ];
 }
 
-export const comparison = (one, other) => `#compare?${new URLSearchParams({ one, other })}`;
-
 function allMade(versions) {
   const rows = versions.map((version) =>
     h(
@@ -80,7 +79,7 @@ function allMade(versions) {
       h(
         "div",
         { class: "row" },
-        h("h3", {}, h("a", { href: `#versions/${version.name}` }, version.name)),
+        h("h3", {}, h("a", { href: link(version.name) }, version.name)),
         badges(version),
       ),
       h("p", {}, version.recipe_in_words),
@@ -91,7 +90,7 @@ function allMade(versions) {
         "Made ",
         time(version.created_at),
         ` of ${count(version.texts, "text")}`,
-        version.panel === "-" ? "" : `; the judges together: ${version.panel}`,
+        version.panel === "-" ? "" : `; the judges together: ${withMinus(version.panel)}`,
       ),
     ),
   );

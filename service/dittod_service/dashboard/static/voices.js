@@ -1,7 +1,7 @@
 // Voices: per profile what is learnt from, what is held out, and what was cut and masked and why.
 
 import { link, showDemonstration, total, useOf, why } from "./demonstration.js";
-import { announce, count, h, notice, render, table, time } from "./dom.js";
+import { announce, count, h, notice, render, table, time, whole } from "./dom.js";
 
 export const title = "Voices";
 export const views = ["voices"];
@@ -84,13 +84,12 @@ function card(voice) {
         .filter(([name, value]) => value || name === "learnt from")
         .map(([name, value, href]) => [
           h("dt", {}, name),
-          h("dd", {}, href ? h("a", { href }, number(value)) : number(value)),
+          h("dd", {}, href ? h("a", { href }, whole(value)) : whole(value)),
         ]),
     ),
   );
 }
 
-const number = (value) => value.toLocaleString("en-GB");
 /* One voice. */
 
 function top(voice, current) {
