@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.samples import Sample
+from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +31,7 @@ from dittod.engine.protocol import (
     Tokenized,
 )
 from dittod.serving import Backend, FeedbackDesk, ServedModel
+from dittod_service.dashboard.session import PAGE_HEADER
 from dittod_service.merge import close
 
 ENGINE_STATES = ("stopped", "starting", "ready", "backing off", "failed")
@@ -209,7 +211,7 @@ def _value(figure: Counter | Gauge, suffix: str = "") -> int:
 
 
 def _route(scope: Scope) -> str:
-    if scope["path"].startswith(PAGE_PATHS):
+    if scope["path"].startswith(PAGE_PATHS) or PAGE_HEADER in Headers(scope=scope):
         return DASHBOARD
     route = scope.get("route")
     return route.path if isinstance(route, Route) else NO_ROUTE

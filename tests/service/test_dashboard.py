@@ -69,6 +69,7 @@ def test_now_says_what_clients_asked_for_and_leaves_the_page_itself_out(browser:
         got(browser, "now")
     browser.ask("GET", "/", headers={"accept": "text/html"})
     browser.ask("GET", "/static/chart.js")
+    browser.ask("GET", "/v1/models")
     asked(browser.app, "GET", "/dashboard/now")
     assert got(browser, "now")["requests"] == {
         "total": 0,
