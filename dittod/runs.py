@@ -368,7 +368,7 @@ class Runs:
         if adapter.verdict.promoted and may_be and nothing_changed:
             adapters.promote(self._store, adapter)
         promoted = self._store.adapter(adapter.id).state == "promoted"
-        self._finish(run, "promoted" if promoted else "kept", state="done", adapter_id=adapter.id)
+        self._finish(run, "promoted" if promoted else "kept back", state="done", adapter_id=adapter.id)
 
     def _served(self, profile: str) -> Adapter | None:
         """What answers for the profile; one made for another base model serves nobody."""

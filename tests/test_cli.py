@@ -210,6 +210,18 @@ def test_status_tells_of_a_rollback_until_something_else_is_served(filled: Home,
     assert "It looped." not in dittod("status")[1]
 
 
+def test_status_says_that_the_last_update_was_kept_back_until_its_version_is_promoted(filled: Home, dittod) -> None:
+    store = Store(filled.store)
+    run = runs.request(store, load_settings(filled), "default")
+    store.change_run(run.id, state="done", adapter_id="b" * 64)
+    store.close()
+    (profile,) = json.loads(dittod("status", "--json")[1])["profiles"]
+    assert profile["kept_back"] == {"version": "default@2", "reason": "no"}
+    assert "\ndefault: the last update was kept back: no; dittod adapters show default@2" in dittod("status")[1]
+    dittod("adapters", "promote", "default@2")
+    assert "kept back" not in dittod("status")[1]
+
+
 def test_status_names_forgotten_versions_until_the_update_without_their_texts_begins(filled: Home, dittod) -> None:
     store = Store(filled.store)
     run = runs.request(store, load_settings(filled), "default")

@@ -785,7 +785,7 @@ def test_the_log_says_when_a_run_begins_goes_on_and_how_it_ended(
     begins = ("INFO", "begins, asked for by hand")
     assert said == [
         *(begins, ("INFO", "done, promoted")),
-        *(begins, ("INFO", "done, kept")),
+        *(begins, ("INFO", "done, kept back")),
         *(begins, ("WARNING", "failed, it went wrong; do that")),
         *(("INFO", "begins"), ("INFO", "goes on"), ("INFO", "given up by hand")),
     ]

@@ -66,7 +66,7 @@ def _id(store: Store, wanted: str) -> str:
 def _outcome(run: Document) -> str:
     match run["state"]:
         case "done":
-            word = {True: ": better than what was served", False: ": kept", None: ""}[run["promoted"]]
+            word = {True: ": better than what was served", False: ": kept back", None: ""}[run["promoted"]]
             return f"done, {run['version']}{word}" if run["version"] else "done"
         case "failed":
             return f"failed: {run['error'] or 'no reason given'}"

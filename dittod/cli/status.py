@@ -74,6 +74,8 @@ def _sentences(profile: dict[str, Any]) -> Iterator[str]:
     """What the table has no room for."""
     if profile["last_error"] and not profile["run"]:
         yield f"last update failed: {profile['last_error']}"
+    if kept := profile["kept_back"]:
+        yield f"the last update was kept back: {kept['reason']}; dittod adapters show {kept['version']} has all of it"
     if back := profile["rolled_back"]:
         yield f"rolled back at {day(back['at'])}. {back['sentence']}"
     if run := profile["run"]:

@@ -1,7 +1,7 @@
 """Which demonstrations an update learns from, and which are held out to judge it. Pure and deterministic.
 
 Knows age, kind and length. Does not know the store, nor what is done with either part. The latest are held out, because
-a judge must see what comes after what was learnt.
+a judge must see what comes after what was learnt. Pairs come last in that: who edits an answer wants it learnt.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def select(
     reasons: dict[str, str] = {}
     distinct, stands_for = _without_copies(newest, reasons)
     unseen = [one for one in distinct if stands_for[one.id].isdisjoint(seen_before)]
+    asked = {one.prompt for one in distinct if one.kind == "pair"}
+    unseen.sort(key=lambda one: one.prompt in asked)  # stable: the latest of each come first
     count = min(held_out_count(len(distinct), held_out_fraction, minimum_held_out), len(unseen))
     held_out = unseen[:count]
     reasons.update((one.id, "held out: among the latest") for one in held_out)

@@ -184,11 +184,23 @@ def _profile(store: Store, settings: Settings, name: str, reason: str | None) ->
             "recipe": in_words(adapter.recipe),
         },
         "rolled_back": _rolled_back(store, name, adapter),
+        "kept_back": _kept_back(store, last_run),
         "forgotten": _forgotten(store, name),
         "waiting": None if open_run else reason,
         "run": None if open_run is None else _run(store, open_run, reason),
         "last_error": last_run.error if last_run else None,
     }
+
+
+def _kept_back(store: Store, last_run: Run | None) -> Document | None:
+    """What the latest update came to, where the gate did not want it and nobody has promoted it since."""
+    if last_run is None or last_run.state != "done" or last_run.adapter_id is None:
+        return None
+    with suppress(NoKey):
+        made = store.adapter(last_run.adapter_id)
+        if made.state == "candidate" and not made.verdict.promoted:
+            return {"version": made.name, "reason": next(iter(made.verdict.reasons), "")}
+    return None
 
 
 def _rolled_back(store: Store, profile: str, served: Adapter | None) -> Document | None:

@@ -224,7 +224,7 @@ def test_an_update_before_opens_with_its_charts(page: Page) -> None:
     page.wait_for_url("**/#learning/run-2")
     expect(page.get_by_role("heading", name="Update of email: done")).to_be_visible()
     expect(page.get_by_role("link", name="email@2")).to_have_attribute("href", "#versions/email%402")
-    expect(page.get_by_text("kept", exact=True)).to_be_visible()
+    expect(page.get_by_text("kept back", exact=True)).to_be_visible()
     for title in TITLES:
         expect(drawing(page, title)).to_be_visible()
     expect(page.get_by_role("button", name="Stop…")).to_have_count(0)

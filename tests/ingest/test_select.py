@@ -39,6 +39,20 @@ def test_the_latest_are_held_out_and_the_recent_learnt() -> None:
     assert len(selection.reasons) == 30
 
 
+def test_an_edited_answer_is_learnt_from_and_no_text_that_answers_its_prompt_judges() -> None:
+    """It is the newest of all, and what its user wants to be learnt: a mail on another prompt is held out instead."""
+    mails = [replace(demonstration(i), prompt=f"Write to Ann about {i}.") for i in range(9)]
+    edited = replace(demonstration(9), kind="pair", prompt=mails[8].prompt)
+    selection = select([*mails, edited])
+    assert edited in selection.learn
+    assert selection.held_out == tuple(mails[5:8])
+
+
+def test_where_there_are_pairs_alone_the_latest_are_held_out() -> None:
+    pairs = [replace(demonstration(i), kind="pair", prompt=f"Say {i}.") for i in range(9)]
+    assert select(pairs).held_out == tuple(pairs[6:])
+
+
 def test_one_demonstration_is_learnt_and_none_held_out() -> None:
     selection = select([demonstration(1)])
     assert len(selection.learn) == 1 and not selection.held_out

@@ -395,6 +395,7 @@ class FakeDashboard:
                 "recipe": version["recipe_in_words"],
             },
             "rolled_back": None,
+            "kept_back": None,
             "forgotten": [],
             "waiting": None if run else self._waiting()[name],
             "run": run and {key: run[key] for key in shown},

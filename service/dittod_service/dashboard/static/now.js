@@ -130,10 +130,11 @@ function ofHome({ engine, disk, brake, set_aside: aside, ...now }) {
   ];
 }
 
-function ofVoice({ name, run, rolled_back: back, last_error: error, forgotten }) {
+function ofVoice({ name, run, rolled_back: back, kept_back: kept, last_error: error, forgotten }) {
   const waits = forgotten?.length && run?.state === "requested";
   return [
     ["back", back ? `${name} was rolled back by itself: ${back.sentence}` : null],
+    ["kept", kept && !run ? `The last update of ${name} was kept back: ${kept.reason}. Versions has all of it.` : null],
     ["error", error && !run ? `The last update of ${name} failed: ${error}` : null],
     ["forgotten", waits ? `Forgotten: ${forgotten.join(", ")}; an update without their texts is asked for.` : null],
   ];

@@ -44,7 +44,7 @@ export const isOpen = (run) => run.state === "requested" || run.state === "runni
 export function outcome(run) {
   if (run.state === "failed") return [h("span", { class: "badge bad" }, "failed"), " ", run.error];
   if (!run.version) return [h("span", { class: "badge" }, WORDS[run.state])];
-  const verdict = h("span", { class: run.promoted ? "badge accent" : "badge" }, run.promoted ? "promoted" : "kept");
+  const verdict = h("span", { class: run.promoted ? "badge accent" : "badge" }, run.promoted ? "promoted" : "kept back");
   return [h("a", { href: link(run.version) }, run.version), " ", verdict];
 }
 
