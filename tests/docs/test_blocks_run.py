@@ -42,8 +42,8 @@ class Reader:
     environment: dict[str, str]
 
     def types(self, text: str) -> subprocess.CompletedProcess[str]:
-        """In a shell; nobody sits at its terminal."""
-        return self._run(["bash", "-euo", "pipefail", "-c", self.meant(text)])
+        """In a shell, which stays until the end, as one that is typed into does; nobody sits at its terminal."""
+        return self._run(["bash", "-euo", "pipefail", "-c", f"{self.meant(text)}\n:"])
 
     def runs(self, program: str) -> subprocess.CompletedProcess[str]:
         """With the Python that dittod has."""
