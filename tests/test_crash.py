@@ -40,11 +40,11 @@ KILL_IN_PHASE = (
 import os, pathlib
 struck = pathlib.Path(os.environ["DITTOD_HOME"]).with_suffix(".struck")
 original = runs.Runs._note_progress
-def note(self, run, progress):
+def note(self, run, update, progress):
     if (progress.phase, {step} and progress.completed_step) == ("{phase}", {step}) and not struck.exists():
         struck.touch()
         os.kill({victim}, 9)
-    original(self, run, progress)
+    original(self, run, update, progress)
 runs.Runs._note_progress = note
 """
     + START

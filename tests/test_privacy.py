@@ -60,11 +60,11 @@ KILL_IN_UPDATE = (
 import os, pathlib, dittod.runs as runs
 struck = pathlib.Path(os.environ["TRAP_FIFO"]).with_suffix(".struck")
 original = runs.Runs._note_progress
-def note(self, run, progress):
+def note(self, run, update, progress):
     if progress.phase == "dpo" and not struck.exists():
         struck.touch()
         os.kill(self._engine.pid, 9)
-    original(self, run, progress)
+    original(self, run, update, progress)
 runs.Runs._note_progress = note
 """
     + START
